@@ -1,1 +1,1 @@
-"""."""
+"""Drivers and engines: the simulated world and the real one."""

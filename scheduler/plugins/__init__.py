@@ -1,1 +1,1 @@
-"""."""
+"""Resource plugins. Only `scheduler.plugins.registry` knows the concrete ones."""

@@ -1,0 +1,96 @@
+"""The nodes: their states, labels and topology, and the mask of rows that may be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+
+from scheduler.types import Int32Array, MaskArray, NodeIndex
+
+
+class NodeState(StrEnum):
+    """What a node may be used for. Only a ready one takes new work."""
+
+    READY = "ready"
+    CORDONED = "cordoned"
+    DRAINING = "draining"
+    LOST = "lost"
+    REMOVED = "removed"
+
+
+class Node(msgspec.Struct, kw_only=True):
+    """One machine. ``row`` is its index in all columns; it is never reused.
+
+    ``capacity`` is physical; what the ledger has as total is that times the overcommit ratio. ``resume_state`` is the state
+    to go back to when a lost node returns.
+    """
+
+    node_id: str
+    row: NodeIndex
+    pool: str
+    capacity: tuple[int, ...]
+    labels: dict[str, str]
+    topology: dict[str, str]
+    state: NodeState = NodeState.READY
+    resume_state: NodeState = NodeState.READY
+    drain_operation_id: str = ""
+
+
+class Cluster:
+    """All nodes of one core, by row and by name. Implements `scheduler.ports.NodeFacts`.
+
+    A name belongs to at most one node that is not removed. Topology domains are numbered by first appearance.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.by_id: dict[str, Node] = {}
+        self.open_mask: MaskArray = np.zeros(64, dtype=np.uint8)
+        """1 where a row is ready for new work; longer than the number of rows."""
+        self.live_count = 0
+        self._domain_names: dict[str, dict[str, int]] = {}
+
+    @property
+    def row_count(self) -> int:
+        """Rows, removed nodes included."""
+        return len(self.nodes)
+
+    def add(self, node: Node) -> None:
+        """Take in a node whose ``row`` is the next one."""
+        self.nodes.append(node)
+        if node.state is not NodeState.REMOVED:
+            self.by_id[node.node_id] = node
+        if node.row == len(self.open_mask):
+            self.open_mask = np.concatenate([self.open_mask, np.zeros_like(self.open_mask)])
+        for level, domain in node.topology.items():
+            names = self._domain_names.setdefault(level, {})
+            names.setdefault(domain, len(names))
+        self.open_mask[node.row] = node.state is NodeState.READY
+        self.live_count += node.state not in (NodeState.LOST, NodeState.REMOVED)
+
+    def set_state(self, node: Node, state: NodeState) -> None:
+        """Change a node's state, and whether its row is open."""
+        gone = (NodeState.LOST, NodeState.REMOVED)
+        self.live_count += (state not in gone) - (node.state not in gone)
+        node.state = state
+        self.open_mask[node.row] = state is NodeState.READY
+        if state is NodeState.REMOVED:
+            del self.by_id[node.node_id]
+
+    def labels(self, row: NodeIndex) -> Mapping[str, str]:
+        """The labels that the node joined with."""
+        return self.nodes[row].labels
+
+    def domain_ids(self, level: str) -> Int32Array:
+        """By row, the index of the node's domain at ``level``; -1 where it is in none."""
+        names = self._domain_names.get(level, {})
+        return np.fromiter(
+            (names.get(node.topology.get(level, ""), -1) for node in self.nodes), dtype=np.int32, count=len(self.nodes)
+        )
+
+    def domain_count(self, level: str) -> int:
+        """How many domains there are at ``level``."""
+        return len(self._domain_names.get(level, {}))

@@ -1,0 +1,59 @@
+"""Commands: what the core wants done, in the imperative. Drivers carry them out and feed completions back.
+
+Every command is idempotent: an engine that is told to start a generation that already runs answers again and starts
+nothing. The core repeats a start or a stop whose answer has not come within the deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+StopReason = Literal["kill", "evict", "hold", "fence"]
+Outcome = Literal[
+    "accepted", "running", "stopped", "drained", "completed", "failed", "killed", "lost", "rejected", "refused", "done"
+]
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag_field="type"):
+    """Base of all commands; see the module for what they have in common."""
+
+
+class StartWorkload(Command, tag="start_workload"):
+    """Create the workload on the node if it is not there, and start it. Answered by started, or start failed."""
+
+    workload_id: str
+    generation: int
+    node_id: str
+    image: str = ""
+    engine_args: Mapping[str, Any] | None = None
+
+
+class StopWorkload(Command, tag="stop_workload"):
+    """Stop that generation, and remove what is left of it unless ``reason`` is "hold". Answered by stopped.
+
+    ``reason``: the user removes it (kill), it moves elsewhere (evict), it is to be started again here (hold), or it was
+    superseded while its node was lost (fence).
+    """
+
+    workload_id: str
+    generation: int
+    node_id: str
+    reason: StopReason
+
+
+class PublishResult(Command, tag="publish_result"):
+    """Tell whoever asked how it went. ``subject`` is a workload or node id, or the operation itself for "done".
+
+    ``detail`` is one line: a diagnosis for "rejected", the reason for "refused" and "failed".
+    """
+
+    subject: str
+    outcome: Outcome
+    detail: str = ""
+    operation_id: str = ""
+
+
+AnyCommand = StartWorkload | StopWorkload | PublishResult

@@ -1,0 +1,251 @@
+"""Events: facts, in the past tense. They are the only way anything gets into the core.
+
+Every event belongs to one class of `EventClass`, which fixes its place within a batch, and has one origin:
+*exogenous* (the world outside decided it), *completion* (an engine answers a command) or *timer* (the core asked to be
+woken). A what-if replay feeds only the exogenous ones.
+
+A `request` is a tuple of base units aligned with the dimensions that the core was configured with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+Origin = Literal["exogenous", "completion", "timer"]
+OnUnschedulable = Literal["queue", "fail"]
+OnStartFailure = Literal["fail", "retry", "elsewhere"]
+OnNodeLoss = Literal["reschedule", "lose"]
+
+
+class EventClass(IntEnum):
+    """The order of events within one batch. Within a class the order of arrival is kept."""
+
+    END = 0
+    NODE = 1
+    OPERATOR = 2
+    SUBMISSION = 3
+    TIMER = 4
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag_field="type"):
+    """Base of all events; see the module for what they have in common."""
+
+    event_class: ClassVar[EventClass]
+    origin: ClassVar[Origin]
+
+
+class _Exogenous(Event):
+    origin: ClassVar[Origin] = "exogenous"
+
+
+class _Completion(Event):
+    event_class: ClassVar[EventClass] = EventClass.END
+    origin: ClassVar[Origin] = "completion"
+
+
+class WorkloadsSubmitted(_Exogenous, tag="workloads_submitted"):
+    """``count`` equal workloads were submitted; with ``count > 1`` they are called ``<workload_id>/<i>``.
+
+    ``payloads`` maps a plugin name to what is asked of it beyond the dimensions. ``pool`` "" means any pool.
+    ``estimate_ns`` is the submitter's own run-time estimate. A higher ``priority`` goes first.
+
+    ``on_unschedulable``: wait in the queue, or be rejected at once. ``on_start_failure``: fail, retry after a backoff
+    (at most ``start_retries`` times), or the same but never again on a node where it failed.
+    ``on_node_loss``: be rescheduled (the old instance is fenced), or end as lost.
+    """
+
+    event_class: ClassVar[EventClass] = EventClass.SUBMISSION
+    workload_id: str
+    request: tuple[int, ...]
+    count: int = 1
+    priority: int = 0
+    pool: str = ""
+    job_id: str = ""
+    tenant: str = ""
+    image: str = ""
+    estimate_ns: int | None = None
+    payloads: Mapping[str, Any] | None = None
+    on_unschedulable: OnUnschedulable = "queue"
+    on_start_failure: OnStartFailure = "retry"
+    start_retries: int = 3
+    on_node_loss: OnNodeLoss = "reschedule"
+    operation_id: str = ""
+
+
+class WorkloadAdopted(_Exogenous, tag="workload_adopted"):
+    """A workload was found running on a node that the core had not placed there; it is recorded as found.
+
+    Its resources are reserved even where that overcommits the node. ``spec.count`` must be 1.
+    """
+
+    event_class: ClassVar[EventClass] = EventClass.SUBMISSION
+    spec: WorkloadsSubmitted
+    node_id: str
+
+
+class RemovalRequested(_Exogenous, tag="removal_requested"):
+    """The user wants a workload gone, whatever its state."""
+
+    event_class: ClassVar[EventClass] = EventClass.OPERATOR
+    workload_id: str
+    operation_id: str = ""
+
+
+class StopRequested(_Exogenous, tag="stop_requested"):
+    """The user wants a running workload stopped; it keeps its resources and can be started again."""
+
+    event_class: ClassVar[EventClass] = EventClass.OPERATOR
+    workload_id: str
+    operation_id: str = ""
+
+
+class StartRequested(_Exogenous, tag="start_requested"):
+    """The user wants a stopped workload started again, on the node that holds it."""
+
+    event_class: ClassVar[EventClass] = EventClass.OPERATOR
+    workload_id: str
+    operation_id: str = ""
+
+
+class NodeJoined(_Exogenous, tag="node_joined"):
+    """A node became part of a pool. ``capacity`` maps a dimension to base units; a dimension left out is 0.
+
+    ``topology`` maps a level (zone, rack, …) to the name of the domain that the node is in.
+    """
+
+    event_class: ClassVar[EventClass] = EventClass.NODE
+    node_id: str
+    capacity: Mapping[str, int]
+    pool: str = "default"
+    labels: Mapping[str, str] = {}
+    topology: Mapping[str, str] = {}
+
+
+class NodeCapacityChanged(_Exogenous, tag="node_capacity_changed"):
+    """A node's capacity is now ``capacity``. Work that no longer fits stays; the node is overcommitted until it ends."""
+
+    event_class: ClassVar[EventClass] = EventClass.NODE
+    node_id: str
+    capacity: Mapping[str, int]
+
+
+class NodeCordoned(_Exogenous, tag="node_cordoned"):
+    """Nothing new may be placed on the node."""
+
+    event_class: ClassVar[EventClass] = EventClass.NODE
+    node_id: str
+
+
+class NodeUncordoned(_Exogenous, tag="node_uncordoned"):
+    """The node may be used again; also ends a drain."""
+
+    event_class: ClassVar[EventClass] = EventClass.NODE
+    node_id: str
+
+
+class NodeDrainRequested(_Exogenous, tag="node_drain_requested"):
+    """The node is cordoned and its work moved away: stopped there, then placed elsewhere.
+
+    Workloads that a user stopped keep what they hold and stay. Drained means: nothing else is left.
+    """
+
+    event_class: ClassVar[EventClass] = EventClass.NODE
+    node_id: str
+    operation_id: str = ""
+
+
+class NodeLost(_Exogenous, tag="node_lost"):
+    """The node cannot be reached. Its work is rescheduled or lost; its resources stay held until confirmed gone."""
+
+    event_class: ClassVar[EventClass] = EventClass.NODE
+    node_id: str
+
+
+class NodeReturned(_Exogenous, tag="node_returned"):
+    """A lost node is reachable again. Superseded instances on it are stopped. No ``capacity`` means: as before."""
+
+    event_class: ClassVar[EventClass] = EventClass.NODE
+    node_id: str
+    capacity: Mapping[str, int] | None = None
+
+
+class NodeRemoved(_Exogenous, tag="node_removed"):
+    """The node left for good: whatever was on it is gone, and its work is rescheduled or lost.
+
+    Workloads that a user stopped are lost: what they held is no more.
+    """
+
+    event_class: ClassVar[EventClass] = EventClass.NODE
+    node_id: str
+
+
+class PolicyChanged(_Exogenous, tag="policy_changed"):
+    """From now on decisions follow this policy."""
+
+    event_class: ClassVar[EventClass] = EventClass.OPERATOR
+    name: str
+    params: Mapping[str, Any] = {}
+
+
+class WorkloadStarted(_Completion, tag="workload_started"):
+    """The engine has started this generation of the workload."""
+
+    workload_id: str
+    generation: int
+
+
+class WorkloadStartFailed(_Completion, tag="workload_start_failed"):
+    """The engine could not start this generation, and nothing of it is left on the node."""
+
+    workload_id: str
+    generation: int
+    reason: str
+
+
+class WorkloadExited(_Completion, tag="workload_exited"):
+    """The workload ended by itself; 0 is success."""
+
+    workload_id: str
+    generation: int
+    exit_code: int = 0
+
+
+class WorkloadStopped(_Completion, tag="workload_stopped"):
+    """The engine confirms that this generation no longer runs. Also the answer when it never ran."""
+
+    workload_id: str
+    generation: int
+
+
+class TimerFired(Event, tag="timer_fired"):
+    """``Core.next_wakeup_ns`` has come. The core works off every timer that is due."""
+
+    event_class: ClassVar[EventClass] = EventClass.TIMER
+    origin: ClassVar[Origin] = "timer"
+
+
+AnyEvent = (
+    WorkloadsSubmitted
+    | WorkloadAdopted
+    | RemovalRequested
+    | StopRequested
+    | StartRequested
+    | NodeJoined
+    | NodeCapacityChanged
+    | NodeCordoned
+    | NodeUncordoned
+    | NodeDrainRequested
+    | NodeLost
+    | NodeReturned
+    | NodeRemoved
+    | PolicyChanged
+    | WorkloadStarted
+    | WorkloadStartFailed
+    | WorkloadExited
+    | WorkloadStopped
+    | TimerFired
+)

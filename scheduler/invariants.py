@@ -1,0 +1,143 @@
+"""What must hold between any two steps. `check` is run by tests after every step and by the simulator on request."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scheduler import kernels
+from scheduler.cluster import NodeState
+from scheduler.core import Core
+from scheduler.lifecycle import HOLDING, TERMINAL, State
+from scheduler.policies import LinearPolicy
+
+
+class InvariantError(AssertionError):
+    """Something that must hold does not. The message says what, where, and the two values."""
+
+
+def check(core: Core) -> None:
+    """Raise `InvariantError` for the first invariant that does not hold. Costs a pass over everything."""
+    _check_conservation_of_work(core)
+    _check_holdings(core)
+    _check_ledger(core)
+    _check_pools(core)
+    _check_live_sums(core)
+    _check_queue(core)
+    _check_caches(core)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InvariantError(message)
+
+
+def _check_conservation_of_work(core: Core) -> None:
+    parts = core.partition()
+    _require(
+        sum(parts.values()) == core.counters.submitted, f"{core.counters.submitted} submitted, but the parts are {parts}"
+    )
+    live = dict.fromkeys(State, 0)
+    for workload in core.workloads.values():
+        live[workload.state] += 1
+    for state in State:
+        if state in TERMINAL:
+            _require(not live[state], f"{live[state]} workloads are {state} and still recorded")
+        else:
+            counted = core.state_counts[state]
+            _require(live[state] == counted, f"{live[state]} workloads are {state}, but {counted} are counted")
+
+
+def _check_holdings(core: Core) -> None:
+    held = {id_: row for row, on_row in enumerate(core.on_row) for id_ in on_row}
+    _require(sum(len(on_row) for on_row in core.on_row) == len(held), "a workload is on two nodes")
+    for workload in core.workloads.values():
+        id_ = workload.workload_id
+        _require((workload.state in HOLDING) == (workload.row >= 0), f"{id_} is {workload.state} on row {workload.row}")
+        _require(held.get(id_, -1) == workload.row, f"{id_} is on row {workload.row}, listed on {held.get(id_, -1)}")
+        if workload.row < 0:
+            continue
+        node = core.cluster.nodes[workload.row]
+        _require(node.state is not NodeState.REMOVED, f"{id_} is on {node.node_id}, which was removed")
+        dead = node.state is NodeState.LOST and workload.stop_reason != "hold"
+        _require(not dead, f"{id_} is {workload.state} on {node.node_id}, which is lost")
+    for fence in core.fences.values():
+        node = core.cluster.nodes[fence.row]
+        _require(node.state is not NodeState.REMOVED, f"a fence is on {node.node_id}, which was removed")
+
+
+def _check_ledger(core: Core) -> None:
+    """Used + free == total on every row, with used summed from everything that holds something."""
+    ledger = core.ledger
+    used = np.zeros((ledger.dimension_count, ledger.row_count), dtype=np.int64)
+    for workload in core.workloads.values():
+        if workload.row >= 0:
+            used[:, workload.row] += core.planner.classes[workload.class_id].request
+    for fence in core.fences.values():
+        used[:, fence.row] += fence.request
+    difference = used + ledger.free[:, : ledger.row_count] - ledger.total[:, : ledger.row_count]
+    for dimension, row in zip(*np.nonzero(difference), strict=True):
+        name, node = core.config.dimensions[dimension].name, core.cluster.nodes[row].node_id
+        raise InvariantError(
+            f"{node}: {name}: used {used[dimension, row]} + free {ledger.free[dimension, row]}"
+            f" is not total {ledger.total[dimension, row]}"
+        )
+
+
+def _check_pools(core: Core) -> None:
+    used: dict[str, int] = {}
+    for workload in core.workloads.values():
+        if workload.row >= 0:
+            charges = core.planner.charges(core.planner.classes[workload.class_id], workload.row)
+            for pool, amount in charges.items():
+                used[pool] = used.get(pool, 0) + amount
+    for fence in core.fences.values():
+        for pool, amount in fence.charges.items():
+            used[pool] = used.get(pool, 0) + amount
+    _require(used == core.ledger.pool_used, f"pools hold {core.ledger.pool_used}, but {used} is taken")
+    for pool, total in core.ledger.pool_total.items():
+        _require(used.get(pool, 0) <= total, f"pool {pool}: {used.get(pool, 0)} of {total} are taken")
+
+
+def _check_live_sums(core: Core) -> None:
+    """Capacity is the sum of the live nodes at every instant."""
+    ledger = core.ledger
+    live = [node.row for node in core.cluster.nodes if node.state not in (NodeState.LOST, NodeState.REMOVED)]
+    total = ledger.total[:, live].sum(axis=1).tolist()
+    used = total - ledger.free[:, live].sum(axis=1)
+    _require(total == ledger.live_total, f"live capacity is {total}, but {ledger.live_total} is counted")
+    _require(used.tolist() == ledger.live_used, f"live use is {used}, but {ledger.live_used} is counted")
+    _require(len(live) == core.cluster.live_count, f"{len(live)} nodes are live, {core.cluster.live_count} counted")
+    open_rows = [node.state is NodeState.READY for node in core.cluster.nodes]
+    _require(core.cluster.open_mask[: len(open_rows)].astype(bool).tolist() == open_rows, "the open mask is wrong")
+
+
+def _check_queue(core: Core) -> None:
+    queued = {workload.workload_id for workload in core.queue.workloads()}
+    expected = {workload.workload_id for workload in core.workloads.values() if workload.state is State.QUEUED}
+    _require(queued == expected, f"the queue holds {sorted(queued ^ expected)} wrongly, or lacks them")
+
+
+def _check_caches(core: Core) -> None:
+    """A cached score column chooses what a full scan would."""
+    planner = core.planner
+    if not isinstance(planner.policy, LinearPolicy):
+        return
+    for cached in planner.classes.cached():
+        if cached.policy_epoch != planner.policy_epoch or not cached.is_plain or cached.weights is None:
+            continue
+        by_cache = planner.choose(cached, 0)
+        by_scan = kernels.best_row(
+            core.ledger.free, cached.need, cached.request_float, cached.weights,
+            core.cluster.open_mask, core.ledger.row_count,
+        )  # fmt: skip
+        _require(by_cache == by_scan, f"request {cached.request}: the cache chooses {by_cache}, a scan {by_scan}")
+
+
+def check_liveness(core: Core) -> None:
+    """Raise `InvariantError` where a queued workload would fit somewhere: nothing may wait without a reason."""
+    seen: set[int] = set()
+    for workload in core.queue.workloads():
+        if workload.class_id not in seen:
+            seen.add(workload.class_id)
+            diagnosis = core.diagnose(workload.workload_id)
+            _require(not diagnosis.fitting, f"{workload.workload_id} waits, but {diagnosis}")

@@ -1,0 +1,204 @@
+"""The journal: a chain of batches. Codec and chain only; files and databases are stores outside.
+
+``hash[n] = blake2b(hash[n-1] || bytes of batch n)``, and ``hash[-1]`` is that of the header's bytes. The last hash is the
+*journal digest*. The *decision digest* is a second chain over placements alone, in a form of its own that does not
+depend on the schema; goldens use it.
+
+Written as JSON Lines: the header, then one line a batch with the batch and its hash, then a footer that shows that the
+journal was closed. The bytes that are hashed are exactly those between ``{"batch":`` and ``,"hash":``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from scheduler.commands import AnyCommand, StartWorkload
+from scheduler.config import CoreConfig
+from scheduler.events import AnyEvent
+
+SCHEMA_VERSION = 1
+_DIGEST_BYTES = 16
+
+
+class JournalError(Exception):
+    """The journal is not what it should be. The message is one line that names line, field and remedy."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="journal", tag="eru"):
+    """Says what the batches mean: schema, everything that the core was made of, and what the edge wants remembered.
+
+    ``notes`` is free-form data of the writer (source, assumptions, seeds). No clock time: equal runs give equal bytes.
+    """
+
+    version: int = SCHEMA_VERSION
+    config: CoreConfig
+    notes: Mapping[str, Any] = {}
+
+
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """One step: everything that went in at one instant, in order, and everything that came out.
+
+    ``seq`` counts from 0 without gaps; ``term`` is the writer's, for a single writer that can change.
+    """
+
+    seq: int
+    at_ns: int
+    term: int
+    events: list[AnyEvent]
+    commands: list[AnyCommand]
+
+
+class Footer(msgspec.Struct, frozen=True, tag_field="journal", tag="end"):
+    """Closes a journal. Without one it was cut off."""
+
+    batches: int
+    journal_digest: str
+    decision_digest: str
+
+
+class _Line(msgspec.Struct, frozen=True):
+    batch: msgspec.Raw
+    hash: str
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_header = msgspec.json.Decoder(Header).decode
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_batch = msgspec.json.Decoder(Batch).decode
+_decode_footer = msgspec.json.Decoder(Footer).decode
+
+
+def _hash(previous: bytes, data: bytes) -> bytes:
+    return hashlib.blake2b(previous + data, digest_size=_DIGEST_BYTES).digest()
+
+
+class DecisionDigest:
+    """The chain over placements: instant, workload, generation, node."""
+
+    def __init__(self, state: bytes = b"") -> None:
+        self.state = state
+
+    def add(self, at_ns: int, commands: list[AnyCommand]) -> None:
+        """Take in the placements among the commands of one batch."""
+        placed = [
+            f"{at_ns} {command.workload_id} {command.generation} {command.node_id}\n"
+            for command in commands
+            if type(command) is StartWorkload
+        ]
+        if placed:
+            self.state = _hash(self.state, "".join(placed).encode())
+
+    def hexdigest(self) -> str:
+        """The digest so far."""
+        return self.state.hex()
+
+
+class JournalWriter:
+    """Turns batches into lines and keeps both digests. What becomes of the lines is the caller's business."""
+
+    def __init__(self, header: Header) -> None:
+        encoded = _encode(header)
+        self.header_line = encoded + b"\n"
+        self._state = _hash(b"", encoded)
+        self._decisions = DecisionDigest()
+        self.batches = 0
+
+    def append(self, at_ns: int, events: list[AnyEvent], commands: list[AnyCommand], term: int = 0) -> bytes:
+        """Add one batch to the chain; return its line."""
+        encoded = _encode(Batch(self.batches, at_ns, term, events, commands))
+        self._state = state = _hash(self._state, encoded)
+        self.batches += 1
+        if commands:
+            self._decisions.add(at_ns, commands)
+        return b'{"batch":%b,"hash":"%b"}\n' % (encoded, state.hex().encode())
+
+    @property
+    def journal_digest(self) -> str:
+        """The last hash of the chain."""
+        return self._state.hex()
+
+    @property
+    def decision_digest(self) -> str:
+        """The digest over all placements so far."""
+        return self._decisions.hexdigest()
+
+    def footer_line(self) -> bytes:
+        """The line that closes the journal."""
+        return _encode(Footer(self.batches, self.journal_digest, self.decision_digest)) + b"\n"
+
+
+class JournalReader:
+    """Turns lines back into a header and batches, checking the chain on the way.
+
+    Feed the lines in order: `read_header` with the first, then `read` with each other one. `JournalError` tells the line
+    number and what is wrong with it.
+    """
+
+    def __init__(self) -> None:
+        self._state = b""
+        self._decisions = DecisionDigest()
+        self._line = 0
+        self._batches = 0
+        self.closed = False
+
+    def read_header(self, line: bytes) -> Header:
+        """Decode the first line."""
+        self._line = 1
+        stripped = line.rstrip(b"\n")
+        try:
+            header = _decode_header(stripped)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise JournalError(f"line 1: not the header of an eru journal ({error})") from None
+        if header.version != SCHEMA_VERSION:
+            raise JournalError(f"line 1: version: {header.version}; this build reads version {SCHEMA_VERSION}")
+        self._state = _hash(b"", stripped)
+        return header
+
+    def read(self, line: bytes) -> Batch | None:
+        """Decode one line; None for the footer, after which there must be nothing."""
+        self._line += 1
+        if self.closed:
+            raise JournalError(f"line {self._line}: there is something after the end of the journal")
+        if not line.endswith(b"\n"):
+            raise JournalError(f"line {self._line}: the journal is cut off in the middle of a line")
+        try:
+            if line.startswith(b'{"journal"'):
+                self._check_footer(_decode_footer(line))
+                return None
+            outer = _decode_line(line)
+            batch = _decode_batch(outer.batch)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise JournalError(f"line {self._line}: not a batch ({error})") from None
+        self._state = _hash(self._state, bytes(outer.batch))
+        if batch.seq != self._batches:
+            raise JournalError(f"line {self._line}: batch: {batch.seq} comes where {self._batches} is due")
+        if self._state.hex() != outer.hash:
+            raise JournalError(
+                f"line {self._line}: hash: batch {batch.seq} at {batch.at_ns} ns has been changed after it was written"
+                f" (its bytes give {self._state.hex()}, the journal says {outer.hash})"
+            )
+        self._batches += 1
+        self._decisions.add(batch.at_ns, batch.commands)
+        return batch
+
+    def _check_footer(self, footer: Footer) -> None:
+        own = Footer(self._batches, self._state.hex(), self._decisions.hexdigest())
+        for field in own.__struct_fields__:
+            said, found = getattr(footer, field), getattr(own, field)
+            if said != found:
+                raise JournalError(f"line {self._line}: {field}: the footer says {said}, the batches give {found}")
+        self.closed = True
+
+    @property
+    def journal_digest(self) -> str:
+        """The last hash of the chain read so far."""
+        return self._state.hex()
+
+    @property
+    def decision_digest(self) -> str:
+        """The digest over all placements read so far."""
+        return self._decisions.hexdigest()

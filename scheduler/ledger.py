@@ -1,0 +1,221 @@
+"""The ledger: who holds how much of what. Columns for nodes, counters for cluster-wide pools, one conservation law.
+
+Per dimension there is one contiguous int64 column of free base units over all rows. What is used is
+``total - free`` by definition; `scheduler.invariants` compares it with the sum over everything that holds something.
+
+Two facts drive everything that must not be recomputed: a *change log* of touched rows (cached vectors refresh only
+those), and the *freed rows* of the current batch (only what was freed can make a refusal succeed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from scheduler.types import Int64Array, NodeIndex
+
+_FIRST_CAPACITY = 64
+_LOG_SIZE_MIN = 1024
+
+
+class OvercommitError(Exception):
+    """A reservation that does not fit: a plan was applied without being re-checked. A bug, not a user's mistake."""
+
+
+class Ledger:
+    """Resource accounting of one core. All changes go through `reserve`, `release`, `charge` and `refund`.
+
+    Rows are stable and never reused. A reservation on a node that is not live (lost) still holds, but is counted in
+    neither ``live_used`` nor ``live_total``.
+
+    Under a `savepoint` every change is undone at the end, at the cost of what changed.
+    """
+
+    def __init__(self, dimension_count: int) -> None:
+        self.dimension_count = dimension_count
+        self.row_count = 0
+        self.free: Int64Array = np.zeros((dimension_count, _FIRST_CAPACITY), dtype=np.int64)
+        self.total: Int64Array = np.zeros((dimension_count, _FIRST_CAPACITY), dtype=np.int64)
+        self.live: list[bool] = []
+        self.live_used = [0] * dimension_count
+        self.live_total = [0] * dimension_count
+        self.change_log: Int64Array = np.zeros(_LOG_SIZE_MIN, dtype=np.int64)
+        self.version = 0
+        """How many entries were ever written to the change log; entry ``v`` is at ``v % len(change_log)``."""
+        self.freed_rows: dict[NodeIndex, None] = {}
+        self.freed_pools = False
+        self.pool_total: dict[str, int] = {}
+        """Cluster-wide pools with a limit. A pool that is not in here is only counted."""
+        self.pool_used: dict[str, int] = {}
+        self._undo: list[tuple[NodeIndex, tuple[int, ...], dict[str, int]]] | None = None
+        self._attach_views()
+
+    def _attach_views(self) -> None:
+        # Item access through a memoryview costs a third of NumPy's and yields Python integers.
+        self._free_views = [memoryview(column) for column in self.free]
+        self._log_view = memoryview(self.change_log)
+        self._log_mask = len(self.change_log) - 1
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    def add_row(self, total: Sequence[int]) -> NodeIndex:
+        """Append a live row with everything free; return its index."""
+        row = self.row_count
+        if row == self.free.shape[1]:
+            self._grow(2 * row)
+        self.row_count = row + 1
+        self.live.append(True)
+        for dimension, amount in enumerate(total):
+            self.free[dimension, row] = self.total[dimension, row] = amount
+            self.live_total[dimension] += amount
+        self._touch_freed(row)
+        return row
+
+    def _grow(self, capacity: int) -> None:
+        for name in ("free", "total"):
+            grown = np.zeros((self.dimension_count, capacity), dtype=np.int64)
+            grown[:, : self.row_count] = getattr(self, name)[:, : self.row_count]
+            setattr(self, name, grown)
+        if capacity // 4 > len(self.change_log):
+            log_size = 1 << (capacity // 4).bit_length()
+            log = np.zeros(log_size, dtype=np.int64)
+            for version in range(max(0, self.version - len(self.change_log)), self.version):
+                log[version % log_size] = self.change_log[version % len(self.change_log)]
+            self.change_log = log
+        self._attach_views()
+
+    def set_total(self, row: NodeIndex, total: Sequence[int]) -> None:
+        """Change a row's capacity; ``free`` follows and may go below zero."""
+        freed = False
+        for dimension, amount in enumerate(total):
+            change = amount - int(self.total[dimension, row])
+            self.total[dimension, row] += change
+            self.free[dimension, row] += change
+            freed = freed or change > 0
+            if self.live[row]:
+                self.live_total[dimension] += change
+        self.touch(row)
+        if freed:
+            self.freed_rows[row] = None
+
+    def set_live(self, row: NodeIndex, live: bool) -> None:
+        """Count the row among the live ones, or no longer."""
+        if self.live[row] == live:
+            return
+        self.live[row] = live
+        sign = 1 if live else -1
+        for dimension in range(self.dimension_count):
+            total, free = int(self.total[dimension, row]), int(self.free[dimension, row])
+            self.live_total[dimension] += sign * total
+            self.live_used[dimension] += sign * (total - free)
+        self.touch(row)
+
+    def touch(self, row: NodeIndex) -> None:
+        """Note that whatever is cached about this row is out of date."""
+        self._log_view[self.version & self._log_mask] = row
+        self.version += 1
+
+    def _touch_freed(self, row: NodeIndex) -> None:
+        self.touch(row)
+        self.freed_rows[row] = None
+
+    def wake_row(self, row: NodeIndex) -> None:
+        """Note that the row became usable, which can make a refusal succeed."""
+        self._touch_freed(row)
+
+    # -- holdings -----------------------------------------------------------------------------------------------
+
+    def used(self, row: NodeIndex) -> tuple[int, ...]:
+        """What is held on a row, by dimension."""
+        return tuple(int(self.total[d, row]) - int(self.free[d, row]) for d in range(self.dimension_count))
+
+    def fits(self, row: NodeIndex, request: Sequence[int]) -> bool:
+        """Whether the row has the request free; a dimension of which nothing is asked never stands in the way."""
+        return all(not amount or view[row] >= amount for view, amount in zip(self._free_views, request, strict=True))
+
+    def reserve(self, row: NodeIndex, request: tuple[int, ...], *, as_found: bool = False) -> None:
+        """Hold ``request`` on ``row``. Raise `OvercommitError`, changing nothing, where it does not fit.
+
+        ``as_found`` skips the check: the work is already there.
+        """
+        if not as_found:
+            for view, amount in zip(self._free_views, request):  # noqa: B905 - hot, and both have one length
+                if amount and view[row] < amount:
+                    raise OvercommitError(f"row {row} has {view[row]} free of which {amount} are asked")
+        used = self.live_used
+        live = self.live[row]
+        dimension = 0
+        for view in self._free_views:
+            amount = request[dimension]
+            view[row] -= amount
+            if live:
+                used[dimension] += amount
+            dimension += 1
+        self._log_view[self.version & self._log_mask] = row
+        self.version += 1
+        if self._undo is not None:
+            self._undo.append((row, request, {}))
+
+    def release(self, row: NodeIndex, request: tuple[int, ...]) -> None:
+        """Give back what was reserved."""
+        used = self.live_used
+        live = self.live[row]
+        dimension = 0
+        for view in self._free_views:
+            amount = request[dimension]
+            view[row] += amount
+            if live:
+                used[dimension] -= amount
+            dimension += 1
+        self._log_view[self.version & self._log_mask] = row
+        self.version += 1
+        self.freed_rows[row] = None
+        if self._undo is not None:
+            self._undo.append((row, tuple(-amount for amount in request), {}))
+
+    def charge(self, charges: dict[str, int]) -> None:
+        """Take from cluster-wide pools. The caps of a plan have been checked before."""
+        for pool, amount in charges.items():
+            self.pool_used[pool] = self.pool_used.get(pool, 0) + amount
+        if self._undo is not None:
+            self._undo.append((-1, (), charges))
+
+    def refund(self, charges: dict[str, int]) -> None:
+        """Give back to cluster-wide pools; a counter that reaches zero is forgotten."""
+        for pool, amount in charges.items():
+            left = self.pool_used[pool] - amount
+            if left:
+                self.pool_used[pool] = left
+            else:
+                del self.pool_used[pool]
+        self.freed_pools = True
+        if self._undo is not None:
+            self._undo.append((-1, (), {pool: -amount for pool, amount in charges.items()}))
+
+    def pool_free(self, pool: str) -> int | None:
+        """What is left of a cluster-wide pool; None where there is no limit."""
+        total = self.pool_total.get(pool)
+        return None if total is None else total - self.pool_used.get(pool, 0)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo every reservation and charge made inside, at the cost of what changed. Does not nest."""
+        if self._undo is not None:
+            raise RuntimeError("a savepoint is open already")
+        freed_rows, freed_pools = dict(self.freed_rows), self.freed_pools
+        self._undo = log = []
+        try:
+            yield
+        finally:
+            self._undo = None
+            for row, request, charges in reversed(log):
+                if row >= 0:
+                    self.release(row, request)
+                elif charges:
+                    for pool, amount in charges.items():
+                        self.pool_used[pool] = self.pool_used.get(pool, 0) - amount
+                        if not self.pool_used[pool]:
+                            del self.pool_used[pool]
+            self.freed_rows, self.freed_pools = freed_rows, freed_pools

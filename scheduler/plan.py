@@ -1,0 +1,350 @@
+"""From a request to a node: filter, capacity, score, choose. Reads state and caches; commits nothing.
+
+The pipeline for one decision:
+
+1. *filter and capacity*: a row is in question if it is open, in the right pool, not avoided, if every uncoupled
+   plugin has capacity for one copy, and if the request fits in what the ledger has free;
+2. *caps*: coupled plugins limit whole domains or the cluster;
+3. *score*: the policy's, from the cached column of the request class where there is one;
+4. *choose*: the highest score, ties to the lowest row.
+
+Whoever commits the choice re-checks it: `Ledger.reserve` refuses what does not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from scheduler import kernels
+from scheduler.cluster import Cluster, NodeState
+from scheduler.diagnosis import Diagnosis
+from scheduler.ledger import Ledger
+from scheduler.policies import LinearPolicy, Policy, RandomPolicy
+from scheduler.ports import Cap, Dimension, NodeColumns, ResourcePlugin
+from scheduler.request_classes import ClassTable, RequestClass, ScoreColumn
+from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
+
+NO_ROW = -1
+_MASK64 = (1 << 64) - 1
+
+
+class PolicyError(Exception):
+    """A policy broke its contract, such as a score that is not finite. The message names policy and value."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a dry run would do: one node a copy, in order of placement; the copies beyond that do not fit.
+
+    ``diagnosis`` is the reason for the first copy that does not, or None when all do.
+    """
+
+    nodes: tuple[str, ...]
+    unplaced: int
+    diagnosis: Diagnosis | None
+
+
+def uniform_draw(seed: int, decision: int) -> float:
+    """A number in [0, 1) that depends on nothing but its arguments (SplitMix64, Steele et al., OOPSLA 2014)."""
+    z = (seed * 0x9E3779B97F4A7C15 + (decision + 1) * 0xBF58476D1CE4E5B9) & _MASK64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
+    return ((z ^ (z >> 31)) >> 11) / (1 << 53)
+
+
+class Planner:
+    """Chooses rows for request classes. Owns the caches; ledger and cluster belong to the core."""
+
+    def __init__(
+        self,
+        dimensions: tuple[Dimension, ...],
+        plugins: Sequence[ResourcePlugin],
+        ledger: Ledger,
+        cluster: Cluster,
+        policy: Policy,
+        cache_bytes: int,
+    ) -> None:
+        self.dimensions = dimensions
+        self.plugins = {plugin.name: plugin for plugin in plugins}
+        self.ledger = ledger
+        self.cluster = cluster
+        self.classes = ClassTable(cache_bytes)
+        self.policy = policy
+        self.policy_epoch = 0
+        self.reference: Int64Array = np.ones(len(dimensions), dtype=np.int64)
+        self._scratch_mask: MaskArray = np.zeros(0, dtype=np.uint8)
+
+    # -- what the caches depend on --------------------------------------------------------------------------------
+
+    def set_policy(self, policy: Policy) -> None:
+        """Decide by another policy from now on."""
+        self.policy = policy
+        self.policy_epoch += 1
+
+    def update_reference(self, capacity: Sequence[int] | None = None) -> None:
+        """Recalculate the largest capacity by dimension; given one that was added, only compare with that."""
+        if capacity is not None:
+            reference = np.maximum(self.reference, np.array(capacity, dtype=np.int64))
+        else:
+            reference = np.ones_like(self.reference)
+            for node in self.cluster.by_id.values():
+                reference = np.maximum(reference, np.array(node.capacity, dtype=np.int64))
+        if (reference != self.reference).any():
+            self.reference = reference
+            self.policy_epoch += 1
+
+    def columns(self, rows: Int64Array | None = None) -> NodeColumns:
+        """Read-only columns over ``rows``, or over all."""
+        ledger = self.ledger
+        if rows is None:
+            rows = np.arange(ledger.row_count)
+            free, total = ledger.free[:, : ledger.row_count], ledger.total[:, : ledger.row_count]
+        else:
+            free, total = ledger.free[:, rows], ledger.total[:, rows]
+        free.flags.writeable = total.flags.writeable = False
+        return NodeColumns(self.dimensions, rows, free, total, self.reference)
+
+    # -- one decision ---------------------------------------------------------------------------------------------
+
+    def choose(self, request_class: RequestClass, decision: int, rows: Int64Array | None = None) -> NodeIndex:
+        """Return the best row for one copy, or `NO_ROW`.
+
+        ``rows`` (ascending) restricts the choice when it is known that no other row can do. ``decision`` numbers the
+        draw of a random policy.
+        """
+        if request_class.policy_epoch != self.policy_epoch:
+            self._adopt_policy(request_class)
+        mask = self.cluster.open_mask if request_class.is_plain else self._mask_of(request_class)
+        if request_class.payloads is not None:
+            mask, capped = self._apply_caps(request_class, mask)
+            if capped and rows is None:
+                rows = np.arange(self.ledger.row_count)
+        if rows is not None:
+            return self._choose_among(request_class, decision, mask, rows)
+        policy = self.policy
+        if isinstance(policy, RandomPolicy):
+            return self._draw(request_class, policy, decision, mask)
+        column = self.classes.column_of(request_class, self.ledger.free.shape[1])
+        if isinstance(policy, LinearPolicy):
+            return self._choose_linear(request_class, column, mask)
+        return self._choose_by_score(request_class, column, mask)
+
+    def _adopt_policy(self, request_class: RequestClass) -> None:
+        request_class.policy_epoch = self.policy_epoch
+        if request_class.column is not None:
+            request_class.column.seen = -1
+        if isinstance(self.policy, LinearPolicy):
+            weights = self.policy.weights(np.array(request_class.request, dtype=np.int64), self.reference)
+            if weights.shape != self.reference.shape or not np.isfinite(weights).all():
+                raise PolicyError(f"policy {self.policy.name!r}: weights {weights!r} are not one finite number a dimension")
+            request_class.weights = np.ascontiguousarray(weights, dtype=np.float64)
+
+    def _choose_linear(self, request_class: RequestClass, column: ScoreColumn | None, mask: MaskArray) -> NodeIndex:
+        ledger = self.ledger
+        free, row_count = ledger.free, ledger.row_count
+        need, request, weights = request_class.need, request_class.request_float, request_class.weights
+        if column is None:
+            return int(kernels.best_row(free, need, request, weights, mask, row_count))  # type: ignore[arg-type]
+        version, seen = ledger.version, column.seen
+        column.seen = version
+        if seen < 0 or version - seen > self._refresh_limit():
+            kernels.fill_scores(
+                column.scores, column.block_best, free, need, request, weights, mask, row_count  # type: ignore[arg-type]
+            )
+            return int(kernels.best_of_blocks(column.scores, column.block_best, row_count))
+        return int(
+            kernels.refresh_scores(
+                column.scores, column.block_best, free, need, request, weights,  # type: ignore[arg-type]
+                mask, row_count, ledger.change_log, seen, version,
+            )
+        )  # fmt: skip
+
+    def _refresh_limit(self) -> int:
+        """Beyond this many changes it is cheaper to fill the column anew; never more than the log remembers."""
+        return min(len(self.ledger.change_log), 64 + self.ledger.row_count // 8)
+
+    def changed_rows(self, seen: int) -> Int64Array | None:
+        """The rows touched since version ``seen``, ascending and once each; None when that is not known, for all."""
+        ledger = self.ledger
+        if seen < 0 or ledger.version - seen > len(ledger.change_log):
+            return None
+        entries = np.arange(seen, ledger.version) & (len(ledger.change_log) - 1)
+        return np.unique(ledger.change_log[entries])
+
+    def _choose_by_score(self, request_class: RequestClass, column: ScoreColumn | None, mask: MaskArray) -> NodeIndex:
+        row_count = self.ledger.row_count
+        if column is None:
+            return self._best_of(self._scores(request_class, mask, None))
+        rows = self.changed_rows(column.seen)
+        column.seen = self.ledger.version
+        if rows is None:
+            column.scores[:row_count] = self._scores(request_class, mask, None)
+            kernels.index_blocks(column.scores, column.block_best, row_count)
+        elif len(rows):
+            values = self._scores(request_class, mask, rows)
+            kernels.put_scores(column.scores, column.block_best, rows, values, row_count)
+        return int(kernels.best_of_blocks(column.scores, column.block_best, row_count))
+
+    def _scores(self, request_class: RequestClass, mask: MaskArray, rows: Int64Array | None) -> FloatArray:
+        """The policy's own scores, ``-inf`` where the request does not fit."""
+        columns = self.columns(rows)
+        values = np.asarray(self.policy.score(columns, np.array(request_class.request, dtype=np.int64)))
+        if values.shape != columns.rows.shape:
+            raise PolicyError(f"policy {self.policy.name!r}: {values.shape} scores for {columns.rows.shape} nodes")
+        fits = (columns.free >= request_class.need[:, None]).all(axis=0) & (mask[columns.rows] != 0)
+        if not np.isfinite(values[fits]).all():
+            raise PolicyError(f"policy {self.policy.name!r}: a score is not finite, for {request_class.request}")
+        return np.where(fits, values.astype(np.float64), -np.inf)
+
+    @staticmethod
+    def _best_of(scores: FloatArray) -> NodeIndex:
+        if not len(scores):
+            return NO_ROW
+        row = int(np.argmax(scores))
+        return row if scores[row] > -np.inf else NO_ROW
+
+    def _choose_among(
+        self, request_class: RequestClass, decision: int, mask: MaskArray, rows: Int64Array
+    ) -> NodeIndex:
+        policy = self.policy
+        if isinstance(policy, RandomPolicy | LinearPolicy):
+            free = np.ascontiguousarray(self.ledger.free[:, rows])
+            allowed = mask[rows]
+            if isinstance(policy, RandomPolicy):
+                draw = uniform_draw(policy.seed, decision)
+                scratch = np.empty(len(rows), dtype=np.uint8)
+                position = kernels.nth_fitting_row(free, request_class.need, allowed, len(rows), scratch, draw)
+            else:
+                position = kernels.best_row(
+                    free, request_class.need, request_class.request_float,
+                    request_class.weights, allowed, len(rows),  # type: ignore[arg-type]
+                )  # fmt: skip
+        else:
+            position = self._best_of(self._scores(request_class, mask, rows))
+        return int(rows[position]) if position >= 0 else NO_ROW
+
+    def _draw(self, request_class: RequestClass, policy: RandomPolicy, decision: int, mask: MaskArray) -> NodeIndex:
+        row_count = self.ledger.row_count
+        if len(self._scratch_mask) < row_count:
+            self._scratch_mask = np.empty(len(self.cluster.open_mask), dtype=np.uint8)
+        draw = uniform_draw(policy.seed, decision)
+        return int(
+            kernels.nth_fitting_row(self.ledger.free, request_class.need, mask, row_count, self._scratch_mask, draw)
+        )
+
+    # -- what filters ---------------------------------------------------------------------------------------------
+
+    def _mask_of(self, request_class: RequestClass) -> MaskArray:
+        """Rows that state, pool, avoidance and the capacity of uncoupled plugins leave, as of now."""
+        mask = request_class.mask
+        rows = None
+        if mask is None or len(mask) != len(self.cluster.open_mask):
+            mask = request_class.mask = np.zeros_like(self.cluster.open_mask)
+        else:
+            rows = self.changed_rows(request_class.mask_seen)
+        request_class.mask_seen = self.ledger.version
+        columns = self.columns(rows)
+        allowed = self.cluster.open_mask[columns.rows].astype(np.bool_)
+        for _, ok in self._filters(request_class, columns):
+            allowed &= ok
+        mask[columns.rows] = allowed
+        return mask
+
+    def _filters(self, request_class: RequestClass, columns: NodeColumns) -> list[tuple[str, Any]]:
+        """Pairs of a reason and a boolean array over ``columns.rows``, in the order of the checks."""
+        filters: list[tuple[str, Any]] = []
+        nodes = self.cluster.nodes
+        if request_class.pool:
+            pool = request_class.pool
+            filters.append(("pool", np.array([nodes[row].pool == pool for row in columns.rows.tolist()], dtype=bool)))
+        if request_class.avoid:
+            filters.append(("start failed before", ~np.isin(columns.rows, request_class.avoid)))
+        for name, payload in (request_class.payloads or {}).items():
+            capacity = self.plugins[name].capacity(payload, columns, self.cluster)
+            if capacity is not None:
+                filters.append((name, capacity >= 1))
+        return filters
+
+    def _caps(self, request_class: RequestClass) -> list[tuple[str, Cap]]:
+        return [
+            (name, cap)
+            for name, payload in (request_class.payloads or {}).items()
+            if self.plugins[name].coupling != "none"
+            for cap in self.plugins[name].caps(payload, self.cluster, self.ledger)
+        ]
+
+    def _apply_caps(self, request_class: RequestClass, mask: MaskArray) -> tuple[MaskArray, bool]:
+        """Return the mask without rows of domains that are full, and whether that took any away."""
+        capped = False
+        for _, cap in self._caps(request_class):
+            full = _full_rows(cap)
+            if full.any():
+                if not capped:
+                    mask, capped = mask.copy(), True
+                mask[: len(full)][full] = 0
+        return mask, capped
+
+    def charges(self, request_class: RequestClass, row: NodeIndex) -> dict[str, int]:
+        """What a copy on ``row`` takes from cluster-wide pools, over all plugins."""
+        charges: dict[str, int] = {}
+        for name, payload in (request_class.payloads or {}).items():
+            for pool, amount in self.plugins[name].charges(payload, row, self.cluster).items():
+                charges[pool] = charges.get(pool, 0) + amount
+        return charges
+
+    def merge_engine_args(self, payloads: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The engine arguments of all plugins; ValueError names two plugins that give the same key."""
+        if payloads is None:
+            return None
+        merged: dict[str, Any] = {}
+        giver: dict[str, str] = {}
+        for name, payload in payloads.items():
+            for key, value in self.plugins[name].engine_args(payload).items():
+                if key in merged:
+                    raise ValueError(f"engine argument {key!r} is given by both plugins {giver[key]!r} and {name!r}")
+                merged[key] = value
+                giver[key] = name
+        return merged or None
+
+    # -- explanations and dry runs --------------------------------------------------------------------------------
+
+    def diagnose(self, request_class: RequestClass) -> Diagnosis:
+        """Count every node under the first reason that rules it out for one more copy."""
+        columns = self.columns()
+        left = np.array([node.state is not NodeState.REMOVED for node in self.cluster.nodes], dtype=bool)
+        total = int(left.sum())
+        checks: list[tuple[str, Any]] = []
+        for state in (NodeState.LOST, NodeState.CORDONED, NodeState.DRAINING):
+            checks.append((str(state), np.array([node.state is not state for node in self.cluster.nodes], dtype=bool)))
+        checks += self._filters(request_class, columns)
+        for dimension, free, need in zip(self.dimensions, columns.free, request_class.need, strict=True):
+            checks.append((dimension.name, free >= need))
+        checks += [(name, ~_full_rows(cap)) for name, cap in self._caps(request_class)]
+        reasons: dict[str, int] = {}
+        for reason, ok in checks:
+            reasons[reason] = reasons.get(reason, 0) + int((left & ~ok).sum())
+            left &= ok
+        return Diagnosis(total, int(left.sum()), reasons)
+
+    def dry_run(self, request_class: RequestClass, count: int, decision: int) -> Plan:
+        """Place ``count`` copies one after the other under a savepoint; nothing remains of it."""
+        nodes: list[str] = []
+        diagnosis = None
+        with self.ledger.savepoint():
+            for copy in range(count):
+                row = self.choose(request_class, decision + copy)
+                if row == NO_ROW:
+                    diagnosis = self.diagnose(request_class)
+                    break
+                self.ledger.reserve(row, request_class.request)
+                self.ledger.charge(self.charges(request_class, row))
+                nodes.append(self.cluster.nodes[row].node_id)
+        return Plan(tuple(nodes), count - len(nodes), diagnosis)
+
+
+def _full_rows(cap: Cap) -> Any:
+    """By row, whether its domain takes no more."""
+    return (cap.domain_ids >= 0) & (cap.limit[cap.domain_ids] < 1)

@@ -1,0 +1,157 @@
+"""Request classes: all workloads that ask for exactly the same share one, and with it everything that is cached.
+
+A class that is used a second time gets a score column over all rows, kept in a budget of bytes (least recently used goes
+first); afterwards only rows that changed are scored again. The fused scan serves everything else. What is cached never
+changes a decision: `scheduler.invariants` compares the two.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from scheduler.kernels import BLOCK
+from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
+
+NOTHING_ASKED = np.iinfo(np.int64).min
+_IDLE_CLASSES_MAX = 4096
+
+ClassKey = tuple[tuple[int, ...], str, bytes, tuple[NodeIndex, ...]]
+"""Request, node pool, canonical payloads, rows to avoid."""
+
+
+def need_of(request: tuple[int, ...]) -> Int64Array:
+    """The request as the kernels want it: what is asked, or the smallest integer where nothing is."""
+    return np.array([amount if amount else NOTHING_ASKED for amount in request], dtype=np.int64)
+
+
+class ScoreColumn:
+    """The cached scores of one class over all rows."""
+
+    __slots__ = ("block_best", "scores", "seen")
+
+    def __init__(self, row_capacity: int) -> None:
+        self.scores: FloatArray = np.full(row_capacity, -np.inf)
+        self.block_best: Int64Array = np.full(-(-row_capacity // BLOCK), -1, dtype=np.int64)
+        self.seen = 0
+        """The ledger's version up to which the scores are right."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        return self.scores.nbytes + self.block_best.nbytes
+
+
+class RequestClass:
+    """What is known about one kind of request. Made by `ClassTable.intern`; never by hand."""
+
+    __slots__ = (
+        "avoid", "class_id", "column", "key", "mask", "mask_seen", "members", "need", "payloads", "policy_epoch",
+        "pool", "request", "request_float", "uses", "weights",
+    )  # fmt: skip
+
+    def __init__(self, class_id: int, key: ClassKey, payloads: dict[str, Any] | None) -> None:
+        self.class_id = class_id
+        self.key = key
+        self.request, self.pool, _, self.avoid = key
+        self.payloads = payloads
+        """By plugin name, in the plugin's canonical form; None where no plugin is asked anything."""
+        self.need = need_of(self.request)
+        self.request_float: FloatArray = np.array(self.request, dtype=np.float64)
+        self.weights: FloatArray | None = None
+        self.policy_epoch = -1
+        self.mask: MaskArray | None = None
+        """Rows that state, pool, avoided rows and plugins allow; None as long as only the open rows matter."""
+        self.mask_seen = -1
+        """The ledger's version up to which ``mask`` is right."""
+        self.column: ScoreColumn | None = None
+        self.uses = 0
+        self.members = 0
+        """How many workloads refer to the class."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but quantities is asked, so that the mask of open rows is all that filters."""
+        return self.payloads is None and not self.pool and not self.avoid
+
+
+class ClassTable:
+    """All classes of one core. A class without members is kept for a while and then forgotten, oldest first."""
+
+    def __init__(self, cache_bytes: int) -> None:
+        self.cache_bytes = cache_bytes
+        self._by_key: dict[ClassKey, RequestClass] = {}
+        self._by_id: dict[int, RequestClass] = {}
+        self._idle: OrderedDict[int, None] = OrderedDict()
+        self._columns: OrderedDict[int, RequestClass] = OrderedDict()
+        self._column_bytes = 0
+        self._next_id = 0
+
+    def __getitem__(self, class_id: int) -> RequestClass:
+        return self._by_id[class_id]
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def intern(self, key: ClassKey, payloads: dict[str, Any] | None) -> RequestClass:
+        """Return the class for ``key``, with one more member."""
+        found = self._by_key.get(key)
+        if found is None:
+            found = RequestClass(self._next_id, key, payloads)
+            self._next_id += 1
+            self._by_key[key] = self._by_id[found.class_id] = found
+        elif not found.members:
+            self._idle.pop(found.class_id, None)
+        found.members += 1
+        return found
+
+    def leave(self, class_id: int) -> None:
+        """One member less."""
+        left = self._by_id[class_id]
+        left.members -= 1
+        if left.members:
+            return
+        self._idle[class_id] = None
+        if len(self._idle) > _IDLE_CLASSES_MAX:
+            oldest, _ = self._idle.popitem(last=False)
+            gone = self._by_id.pop(oldest)
+            del self._by_key[gone.key]
+            self._drop_column(gone)
+
+    def column_of(self, request_class: RequestClass, row_capacity: int) -> ScoreColumn | None:
+        """Return the class's score column, or None for a first use; ``seen`` is -1 for a column that must be filled.
+
+        ``row_capacity`` is the length that the columns have now.
+        """
+        column = request_class.column
+        if column is not None and len(column.scores) == row_capacity:
+            self._columns.move_to_end(request_class.class_id)
+            return column
+        request_class.uses += 1
+        if request_class.uses < 2:
+            return None
+        self._drop_column(request_class)
+        column = ScoreColumn(row_capacity)
+        if column.nbytes > self.cache_bytes:
+            return None
+        column.seen = -1
+        request_class.column = column
+        self._columns[request_class.class_id] = request_class
+        self._column_bytes += column.nbytes
+        while self._column_bytes > self.cache_bytes:
+            oldest = next(iter(self._columns.values()))
+            oldest.uses = 0
+            self._drop_column(oldest)
+        return column
+
+    def _drop_column(self, request_class: RequestClass) -> None:
+        if request_class.column is not None:
+            self._column_bytes -= request_class.column.nbytes
+            request_class.column = None
+            del self._columns[request_class.class_id]
+
+    def cached(self) -> list[RequestClass]:
+        """The classes that have a score column, least recently used first."""
+        return list(self._columns.values())

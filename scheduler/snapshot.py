@@ -1,0 +1,103 @@
+"""A core as versioned data, and back. Between two steps only; what is derived (caches, free columns) is calculated anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from scheduler.cluster import Node, NodeState
+from scheduler.config import CoreConfig, PolicyConfig
+from scheduler.core import ContractError, Core, Counters
+from scheduler.lifecycle import State
+from scheduler.policies import PolicyFactory, make_policy
+from scheduler.ports import ResourcePlugin
+from scheduler.timers import Timer
+from scheduler.workload import Fence, Operation, Workload
+
+SNAPSHOT_VERSION = 1
+
+
+class Snapshot(msgspec.Struct, kw_only=True):
+    """Everything that decides what a core does next. ``on_row`` lists ids, in the order in which they were placed."""
+
+    version: int = SNAPSHOT_VERSION
+    config: CoreConfig
+    policy: PolicyConfig
+    at_ns: int
+    sequence: int
+    counters: Counters
+    state_counts: dict[State, int]
+    nodes: list[Node]
+    workloads: list[Workload]
+    on_row: list[list[str]]
+    fences: list[Fence]
+    operations: list[Operation]
+    timer_sequence: int
+    timers: list[Timer]
+
+
+def dump(core: Core) -> bytes:
+    """Return the core as MessagePack."""
+    timer_sequence, timers = core.timers.dump()
+    return msgspec.msgpack.encode(
+        Snapshot(
+            config=core.config,
+            policy=core.policy_config,
+            at_ns=core.at_ns,
+            sequence=core.next_sequence,
+            counters=core.counters,
+            state_counts=core.state_counts,
+            nodes=core.cluster.nodes,
+            workloads=list(core.workloads.values()),
+            on_row=[list(held) for held in core.on_row],
+            fences=list(core.fences.values()),
+            operations=list(core.operations.values()),
+            timer_sequence=timer_sequence,
+            timers=timers,
+        )
+    )
+
+
+def load(
+    data: bytes, *, plugins: Sequence[ResourcePlugin] = (), policy_factory: PolicyFactory = make_policy
+) -> Core:
+    """Return a core that goes on exactly as the dumped one would; ValueError where the data is not such a dump."""
+    try:
+        snapshot = msgspec.msgpack.decode(data, type=Snapshot)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"snapshot: not a snapshot of this build's version {SNAPSHOT_VERSION} ({error})") from None
+    if snapshot.version != SNAPSHOT_VERSION:
+        raise ValueError(f"snapshot: version {snapshot.version}; this build reads version {SNAPSHOT_VERSION}")
+    core = Core(snapshot.config, plugins=plugins, policy_factory=policy_factory)
+    core.policy_config = snapshot.policy
+    core.planner.set_policy(policy_factory(snapshot.policy.name, snapshot.policy.params))
+    core.at_ns = snapshot.at_ns
+    core.next_sequence = snapshot.sequence
+    core.counters = snapshot.counters
+    core.state_counts = {state: snapshot.state_counts[state] for state in State}
+    for node in snapshot.nodes:
+        _restore_node(core, node)
+    core.planner.update_reference()
+    for workload in snapshot.workloads:
+        core.adopt_record(workload)
+    for row, ids in enumerate(snapshot.on_row):
+        for workload_id in ids:
+            core.hold_again(core.workloads[workload_id], row)
+    for fence in snapshot.fences:
+        core.fences[fence.workload_id, fence.generation] = fence
+        core.ledger.reserve(fence.row, fence.request, as_found=True)
+        core.ledger.charge(fence.charges)
+    core.operations = {operation.operation_id: operation for operation in snapshot.operations}
+    core.timers.load(snapshot.timer_sequence, snapshot.timers)
+    core.requeue_all()
+    return core
+
+
+def _restore_node(core: Core, node: Node) -> None:
+    row = core.ledger.add_row(core.config.overcommitted(node.capacity))
+    if row != node.row:
+        raise ContractError(f"snapshot: node {node.node_id} is row {node.row}, not {row}")
+    core.on_row.append({})
+    core.cluster.add(node)
+    core.ledger.set_live(row, node.state not in (NodeState.LOST, NodeState.REMOVED))

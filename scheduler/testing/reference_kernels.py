@@ -1,0 +1,36 @@
+"""The kernels of `scheduler.kernels` in plain NumPy: slow, short, and easy to believe."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scheduler.types import FloatArray, Int64Array, MaskArray
+
+
+def scores(
+    free: Int64Array, need: Int64Array, request: FloatArray, weights: FloatArray, mask: MaskArray
+) -> FloatArray:
+    """The score of every row, ``-inf`` where it does not fit."""
+    result = np.zeros(free.shape[1])
+    for dimension in range(free.shape[0]):
+        result = result + weights[dimension] * (free[dimension] - request[dimension])
+    fits = (free >= need[:, None]).all(axis=0) & (mask != 0)
+    return np.where(fits, result, -np.inf)
+
+
+def best(column: FloatArray) -> int:
+    """The lowest row with the highest score, -1 where all are ``-inf``."""
+    if not len(column) or np.max(column) == -np.inf:
+        return -1
+    return int(np.argmax(column))
+
+
+def nth_fitting_row(free: Int64Array, need: Int64Array, mask: MaskArray, draw: float) -> int:
+    """The fitting row numbered ``floor(draw * how many fit)``, -1 where none fits."""
+    rows = np.flatnonzero((free >= need[:, None]).all(axis=0) & (mask != 0))
+    return int(rows[int(draw * len(rows))]) if len(rows) else -1
+
+
+def classes_that_fit(needs: Int64Array, free: Int64Array, rows: Int64Array) -> list[int]:
+    """The classes that fit on at least one of the rows."""
+    return [c for c in range(len(needs)) if (free[:, rows] >= needs[c][:, None]).all(axis=0).any()]

@@ -1,0 +1,83 @@
+"""What the core wants to be woken for. Timers are data; the driver only asks for the next instant."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+TimerKind = Literal["backoff", "start", "stop"]
+
+
+class Timer(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Due at ``at_ns`` for one generation of a workload; ``sequence`` orders timers of one instant.
+
+    ``kind``: the backoff after a failed start is over, or the engine has not answered a start or a stop.
+    """
+
+    at_ns: int
+    sequence: int
+    kind: TimerKind
+    workload_id: str
+    generation: int
+
+
+class Timers:
+    """All pending timers. Deadlines all have the same delay, so a queue keeps them in order for nothing."""
+
+    def __init__(self, is_relevant: Callable[[Timer], bool]) -> None:
+        """``is_relevant`` tells whether a timer still matters; one that does not is dropped unseen."""
+        self._is_relevant = is_relevant
+        self._backoffs: list[tuple[int, int, Timer]] = []
+        self._deadlines: deque[Timer] = deque()
+        self._sequence = 0
+
+    def add_backoff(self, at_ns: int, workload_id: str, generation: int) -> None:
+        """Wake at ``at_ns`` to queue the workload again."""
+        timer = Timer(at_ns, self._sequence, "backoff", workload_id, generation)
+        self._sequence += 1
+        heapq.heappush(self._backoffs, (at_ns, timer.sequence, timer))
+
+    def add_deadline(self, kind: Literal["start", "stop"], at_ns: int, workload_id: str, generation: int) -> None:
+        """Wake at ``at_ns`` unless the engine has answered by then. ``at_ns`` must not decrease between calls."""
+        self._deadlines.append(Timer(at_ns, self._sequence, kind, workload_id, generation))
+        self._sequence += 1
+
+    def next_ns(self) -> int | None:
+        """The instant of the first timer that still matters, or None."""
+        deadlines, backoffs = self._deadlines, self._backoffs
+        while deadlines and not self._is_relevant(deadlines[0]):
+            deadlines.popleft()
+        while backoffs and not self._is_relevant(backoffs[0][2]):
+            heapq.heappop(backoffs)
+        if deadlines and backoffs:
+            return min(deadlines[0].at_ns, backoffs[0][0])
+        if deadlines:
+            return deadlines[0].at_ns
+        return backoffs[0][0] if backoffs else None
+
+    def pop_due(self, at_ns: int) -> list[Timer]:
+        """Take out every timer that is due and still matters, in order of instant and then of creation."""
+        due: list[Timer] = []
+        while self._deadlines and self._deadlines[0].at_ns <= at_ns:
+            due.append(self._deadlines.popleft())
+        while self._backoffs and self._backoffs[0][0] <= at_ns:
+            due.append(heapq.heappop(self._backoffs)[2])
+        due.sort(key=lambda timer: (timer.at_ns, timer.sequence))
+        return [timer for timer in due if self._is_relevant(timer)]
+
+    def dump(self) -> tuple[int, list[Timer]]:
+        """For a snapshot: the sequence number and all timers that still matter, in order."""
+        timers = [*self._deadlines, *(timer for _, _, timer in self._backoffs)]
+        timers.sort(key=lambda timer: (timer.at_ns, timer.sequence))
+        return self._sequence, [timer for timer in timers if self._is_relevant(timer)]
+
+    def load(self, sequence: int, timers: list[Timer]) -> None:
+        """Restore what `dump` returned."""
+        self._sequence = sequence
+        self._deadlines = deque(timer for timer in timers if timer.kind != "backoff")
+        self._backoffs = [(timer.at_ns, timer.sequence, timer) for timer in timers if timer.kind == "backoff"]
+        heapq.heapify(self._backoffs)

@@ -1,0 +1,56 @@
+"""The record of one live workload, and of one operation."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scheduler.events import WorkloadsSubmitted
+from scheduler.lifecycle import State
+from scheduler.types import NodeIndex
+
+
+class Workload(msgspec.Struct, gc=False, kw_only=True):
+    """A workload that has not ended. What it asks for is in ``spec``, shared by all copies of one submission.
+
+    ``sequence`` numbers submissions; ``class_id`` is its request class now. ``generation`` counts starts: 0 before the first
+    placement. ``row`` is where it is held, -1 where nothing is. ``stop_reason`` says why it is stopping or stopped.
+    ``creation_answered``: whoever submitted it has been told how it went, or does not want to know. ``failed_rows``
+    are the rows that it must avoid, ascending.
+    """
+
+    workload_id: str
+    spec: WorkloadsSubmitted
+    sequence: int
+    class_id: int
+    state: State = State.QUEUED
+    generation: int = 0
+    row: NodeIndex = -1
+    submitted_ns: int = 0
+    stop_reason: str = ""
+    stop_operation_id: str = ""
+    creation_answered: bool = True
+    start_failures: int = 0
+    failed_rows: tuple[NodeIndex, ...] = ()
+
+    @property
+    def queue_key(self) -> tuple[int, int]:
+        """Higher priority first, then earlier submission."""
+        return (-self.spec.priority, self.sequence)
+
+
+class Fence(msgspec.Struct, gc=False, kw_only=True):
+    """An instance that was superseded while its node was lost. It holds its resources until it is confirmed gone."""
+
+    workload_id: str
+    generation: int
+    row: NodeIndex
+    request: tuple[int, ...]
+    charges: dict[str, int] = {}
+
+
+class Operation(msgspec.Struct, kw_only=True):
+    """A user's transaction over workloads: ``remaining`` have not been answered yet."""
+
+    operation_id: str
+    kind: str
+    remaining: int
