@@ -1,0 +1,154 @@
+"""The SimPy driver: SimPy carries time, the core decides, the simulated engine answers.
+
+Theory of operation. The driver owns the loop: it lets SimPy deliver everything of one instant into an inbox, steps the core
+once with it, journals the batch, and hands the commands to the engine, whose completions become SimPy timeouts. A
+completion without delay is due at the same instant and so makes the next batch of that instant. What is pending is
+data (`pending`), never the state of a generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import simpy
+
+from backends.sim.engine import Service, SimulatedEngine
+from scheduler.commands import AnyCommand
+from scheduler.core import Core
+from scheduler.events import AnyEvent, TimerFired, WorkloadAdopted, WorkloadsSubmitted
+from scheduler.journal import JournalWriter
+
+
+class Arrival(NamedTuple):
+    """An exogenous event that will happen, and for work what it does when it runs."""
+
+    at_ns: int
+    event: AnyEvent
+    service: Service | None = None
+
+
+Observer = Callable[[int, Sequence[AnyEvent], Sequence[AnyCommand]], None]
+"""Called after every step with the batch that was applied and the commands that followed."""
+
+
+class SimDriver:
+    """Runs one core in simulated time.
+
+    ``observers`` are called after every step, in order. The core, the engine and the journal are the caller's.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        engine: SimulatedEngine,
+        journal: JournalWriter,
+        *,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.core = core
+        self.engine = engine
+        self.journal = journal
+        self.pending: dict[int, tuple[int, AnyEvent]] = {}
+        """By sequence number: when what is due. Later than now, or at this instant and not yet delivered."""
+        self._observers = tuple(observers)
+        self._environment = simpy.Environment()
+        self._timeout = self._environment.timeout
+        self._inbox: list[AnyEvent] = []
+        self._feed: Iterator[Arrival] = iter(())
+        self._next_arrival: Arrival | None = None
+        self._sequence = 0
+        self._alarm_ns: int | None = None
+
+    def run(self, feed: Iterable[Arrival], horizon_ns: int | None = None) -> int:
+        """Run until nothing is left to happen, or through ``horizon_ns``; return the instant at which it ended.
+
+        ``feed`` yields arrivals in order of time, and is read only as far as time has come. Within an instant they keep
+        their order.
+        """
+        self._feed = iter(feed)
+        self._next_arrival = next(self._feed, None)
+        self._arm_arrival()
+        peek, step = self._environment.peek, self._environment.step
+        last_ns = float("inf") if horizon_ns is None else horizon_ns
+        at_ns, due = 0, peek()
+        while due <= last_ns and due != float("inf"):
+            at_ns = due
+            step()
+            due = peek()
+            if due != at_ns and self._inbox:
+                self._step(at_ns)
+                due = peek()
+        return at_ns if horizon_ns is None else horizon_ns
+
+    def _step(self, at_ns: int) -> None:
+        events, self._inbox = self._inbox, []
+        commands = self.core.step(at_ns, events)
+        self.journal.append(at_ns, events, commands)
+        for command in commands:
+            for delay_ns, event in self.engine.execute(command):
+                self._schedule(at_ns, delay_ns, event)
+        for observer in self._observers:
+            observer(at_ns, events, commands)
+        wakeup_ns = self.core.next_wakeup_ns
+        if wakeup_ns is not None and (self._alarm_ns is None or wakeup_ns < self._alarm_ns):
+            self._alarm_ns = max(wakeup_ns, at_ns)
+            self._environment.timeout(self._alarm_ns - at_ns).callbacks.append(self._on_alarm)
+
+    def _schedule(self, at_ns: int, delay_ns: int, event: AnyEvent) -> None:
+        sequence = self._sequence
+        self._sequence = sequence + 1
+        self.pending[sequence] = (at_ns + delay_ns, event)
+        self._timeout(delay_ns, sequence).callbacks.append(self._on_due)
+
+    def _on_due(self, timeout: simpy.Event) -> None:
+        _, event = self.pending.pop(timeout.value)
+        times = self.engine.observe(event)
+        if times:
+            self._inbox.append(event)
+            if times > 1:
+                self._inbox.extend([event] * (times - 1))
+
+    def _on_alarm(self, _: simpy.Event) -> None:
+        self._alarm_ns = None
+        now = int(self._environment.now)
+        wakeup_ns = self.core.next_wakeup_ns
+        if wakeup_ns is None:
+            return
+        if wakeup_ns <= now:
+            self._inbox.append(TimerFired())
+        else:
+            self._alarm_ns = wakeup_ns
+            self._environment.timeout(wakeup_ns - now).callbacks.append(self._on_alarm)
+
+    # -- arrivals ---------------------------------------------------------------------------------------------------
+
+    def _arm_arrival(self) -> None:
+        if self._next_arrival is not None:
+            delay_ns = self._next_arrival.at_ns - int(self._environment.now)
+            self._environment.timeout(delay_ns).callbacks.append(self._on_arrival)
+
+    def _on_arrival(self, _: simpy.Event) -> None:
+        now = int(self._environment.now)
+        arrival = self._next_arrival
+        while arrival is not None and arrival.at_ns == now:
+            event = arrival.event
+            if arrival.service is not None:
+                self._expect(event, arrival.service)
+            self.engine.observe(event)
+            self._inbox.append(event)
+            arrival = next(self._feed, None)
+        self._next_arrival = arrival
+        self._arm_arrival()
+
+    def _expect(self, event: AnyEvent, service: Service) -> None:
+        if isinstance(event, WorkloadsSubmitted):
+            if event.count == 1:
+                self.engine.expect(event.workload_id, service)
+            else:
+                for copy in range(event.count):
+                    self.engine.expect(f"{event.workload_id}/{copy}", service)
+        elif isinstance(event, WorkloadAdopted):
+            self.engine.expect(event.spec.workload_id, service)
+            for delay_ns, completion in self.engine.adopt(event.spec.workload_id, event.node_id):
+                self._schedule(int(self._environment.now), delay_ns, completion)

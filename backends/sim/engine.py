@@ -1,0 +1,249 @@
+"""The simulated engine: what a machine would answer, and when.
+
+`EngineModel` is pure data with counter-based randomness: the same command for the same attempt always takes equally long
+and fails equally. `SimulatedEngine` adds the little that machines remember: what runs where, which images they have,
+and which of them are down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from scheduler.commands import AnyCommand, PublishResult, StartWorkload, StopWorkload
+from scheduler.events import (
+    AnyEvent,
+    NodeLost,
+    NodeReturned,
+    RemovalRequested,
+    WorkloadExited,
+    WorkloadStarted,
+    WorkloadStartFailed,
+    WorkloadStopped,
+)
+from scheduler.ports import Completion
+
+
+class EngineModel(msgspec.Struct, frozen=True, kw_only=True):
+    """Latencies and faults of all machines. Times in nanoseconds, ratios from 0 to 1.
+
+    A start takes ``start_ns``, and before that ``image_pull_ns`` if the node does not have the image yet; a stop takes
+    ``stop_ns``. ``jitter_ratio`` j multiplies each by a uniform draw from [1-j, 1+j]. A node is slow with probability
+    ``slow_node_ratio``; then starts, stops and services take ``slow_node_factor`` times as long.
+    A start fails with ``start_failure_ratio``. A completion is lost with ``lost_completion_ratio``: a lost answer comes
+    when the core asks again; a lost exit is reported ``report_interval_ns`` later, with the node's next status report.
+    A completion comes twice with ``duplicate_completion_ratio``.
+    """
+
+    start_ns: int = 0
+    stop_ns: int = 0
+    image_pull_ns: int = 0
+    jitter_ratio: float = 0.0
+    start_failure_ratio: float = 0.0
+    lost_completion_ratio: float = 0.0
+    duplicate_completion_ratio: float = 0.0
+    slow_node_ratio: float = 0.0
+    slow_node_factor: float = 4.0
+    report_interval_ns: int = 60_000_000_000
+    seed: int = 0
+
+    def draw(self, *key: object) -> float:
+        """A uniform number in [0, 1) that depends on the seed and ``key`` alone."""
+        text = "\0".join(map(str, (self.seed, *key)))
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest()) / (1 << 56)
+
+    def is_slow(self, node_id: str) -> bool:
+        """Whether the node is one of the slow ones."""
+        return self.slow_node_ratio > 0 and self.draw("slow", node_id) < self.slow_node_ratio
+
+    def duration_ns(self, mean_ns: int, node_id: str, *key: object) -> int:
+        """How long something takes on a node."""
+        duration = float(mean_ns)
+        if self.jitter_ratio and mean_ns:
+            duration *= 1 + self.jitter_ratio * (2 * self.draw(*key) - 1)
+        if self.is_slow(node_id):
+            duration *= self.slow_node_factor
+        return round(duration) if duration != mean_ns else mean_ns
+
+
+class Service(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What a workload does when it runs: for ``duration_ns`` (None: past the end of time), then exit."""
+
+    duration_ns: int | None
+    exit_code: int = 0
+
+
+ENDLESS = Service(None)
+
+
+class Instance(msgspec.Struct, gc=False):
+    """One generation of a workload on a node; ``boot`` tells which life of the node it belongs to."""
+
+    generation: int
+    node_id: str
+    boot: int
+    starts: int = 0
+
+
+class SimulatedEngine:
+    """All machines of a simulated cluster. Implements `scheduler.ports.Engine`.
+
+    The driver hands it commands, and shows it every event before the core gets it: the crash of a machine ends what ran
+    there, and a completion that was due does not happen if its workload was stopped or its machine went down before.
+    """
+
+    def __init__(self, model: EngineModel | None = None) -> None:
+        self.model = model or EngineModel()
+        self._services: dict[str, Service] = {}
+        self._running: dict[str, Instance] = {}
+        self._boots: dict[str, int] = {}
+        self._down: dict[str, None] = {}
+        self._images: dict[tuple[str, str], None] = {}
+        self._stop_attempts: dict[tuple[str, int], int] = {}
+        model = self.model
+        self._is_ideal = (
+            not (model.jitter_ratio or model.start_failure_ratio or model.lost_completion_ratio)
+            and not (model.duplicate_completion_ratio or model.slow_node_ratio or model.image_pull_ns)
+        )
+
+    # -- what the driver tells ------------------------------------------------------------------------------------
+
+    def expect(self, workload_id: str, service: Service) -> None:
+        """From now on, this is what the workload does whenever it is started."""
+        self._services[workload_id] = service
+
+    def forget(self, workload_id: str) -> None:
+        """The workload will not be started any more."""
+        self._services.pop(workload_id, None)
+
+    def adopt(self, workload_id: str, node_id: str) -> Sequence[Completion]:
+        """The workload runs already, as generation 1; return how it will end."""
+        instance = Instance(1, node_id, self._boots.get(node_id, 0))
+        self._running[workload_id] = instance
+        return self._exit(workload_id, instance, 0)
+
+    # -- commands -------------------------------------------------------------------------------------------------
+
+    def execute(self, command: AnyCommand) -> Sequence[Completion]:
+        """Carry out one command; return what will be reported, and when."""
+        if type(command) is StartWorkload:
+            return self._start(command)
+        if type(command) is StopWorkload:
+            return self._stop(command)
+        assert type(command) is PublishResult
+        if command.outcome in ("rejected", "lost"):
+            self.forget(command.subject)
+        return ()
+
+    def _start(self, command: StartWorkload) -> Sequence[Completion]:
+        workload_id, generation, node_id = command.workload_id, command.generation, command.node_id
+        if node_id in self._down:
+            return ()
+        instance = self._running.get(workload_id)
+        boot = self._boots.get(node_id, 0)
+        again = instance is not None and instance.generation == generation and instance.boot == boot
+        if not again:
+            self._running[workload_id] = instance = Instance(generation, node_id, boot)
+        assert instance is not None
+        started = WorkloadStarted(workload_id=workload_id, generation=generation)
+        if self._is_ideal:
+            delay_ns = self.model.start_ns
+            if again:
+                return (Completion(delay_ns, started),)
+            service = self._services.get(workload_id, ENDLESS)
+            if service.duration_ns is None:
+                return (Completion(delay_ns, started),)
+            return (
+                Completion(delay_ns, started),
+                Completion(
+                    delay_ns + service.duration_ns,
+                    WorkloadExited(workload_id=workload_id, generation=generation, exit_code=service.exit_code),
+                ),
+            )
+        instance.starts += 1
+        key = (workload_id, generation, instance.starts)
+        model = self.model
+        delay_ns = model.duration_ns(model.start_ns, node_id, "start", *key)
+        if command.image and model.image_pull_ns and (node_id, command.image) not in self._images:
+            self._images[node_id, command.image] = None
+            delay_ns += model.duration_ns(model.image_pull_ns, node_id, "pull", *key)
+        if not again and model.draw("fail", *key) < model.start_failure_ratio:
+            del self._running[workload_id]
+            failed = WorkloadStartFailed(workload_id=workload_id, generation=generation, reason="injected fault")
+            return self._unless_lost(Completion(delay_ns, failed), *key)
+        answer = self._unless_lost(Completion(delay_ns, started), *key)
+        return answer if again else (*answer, *self._exit(workload_id, instance, delay_ns))
+
+    def _exit(self, workload_id: str, instance: Instance, delay_ns: int) -> Sequence[Completion]:
+        service = self._services.get(workload_id, ENDLESS)
+        if service.duration_ns is None:
+            return ()
+        exited = WorkloadExited(
+            workload_id=workload_id, generation=instance.generation, exit_code=service.exit_code
+        )
+        duration_ns = service.duration_ns
+        if self.model.is_slow(instance.node_id):
+            duration_ns = round(duration_ns * self.model.slow_node_factor)
+        delay_ns += duration_ns
+        lost_ratio = self.model.lost_completion_ratio
+        if lost_ratio and self.model.draw("lost", workload_id, instance.generation, "exit") < lost_ratio:
+            delay_ns += self.model.report_interval_ns
+        return (Completion(delay_ns, exited),)
+
+    def _stop(self, command: StopWorkload) -> Sequence[Completion]:
+        workload_id, generation, node_id = command.workload_id, command.generation, command.node_id
+        if node_id in self._down:
+            return ()
+        instance = self._running.get(workload_id)
+        if instance is not None and instance.generation == generation:
+            del self._running[workload_id]
+        if command.reason == "kill":
+            self.forget(workload_id)
+        stopped = WorkloadStopped(workload_id=workload_id, generation=generation)
+        if self._is_ideal:
+            return (Completion(self.model.stop_ns, stopped),)
+        attempt = self._stop_attempts.get((workload_id, generation), 0)
+        self._stop_attempts[workload_id, generation] = attempt + 1
+        key = (workload_id, generation, "stop", attempt)
+        return self._unless_lost(Completion(self.model.duration_ns(self.model.stop_ns, node_id, *key), stopped), *key)
+
+    def _unless_lost(self, completion: Completion, *key: object) -> Sequence[Completion]:
+        return () if self.model.draw("lost", *key) < self.model.lost_completion_ratio else (completion,)
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def observe(self, event: AnyEvent) -> int:
+        """Take notice of an event that is due; return how many times the core gets to see it."""
+        kind = type(event)
+        if kind is WorkloadExited or kind is WorkloadStarted:
+            if not self._still_true(event):  # type: ignore[arg-type]
+                return 0
+            if kind is WorkloadExited:
+                del self._running[event.workload_id]  # type: ignore[union-attr]
+                self.forget(event.workload_id)  # type: ignore[union-attr]
+            return self._times(event)
+        if kind is WorkloadStopped:
+            self._stop_attempts.pop((event.workload_id, event.generation), None)  # type: ignore[union-attr]
+            return self._times(event)
+        if isinstance(event, NodeLost):
+            self._down[event.node_id] = None
+            self._boots[event.node_id] = self._boots.get(event.node_id, 0) + 1
+        elif isinstance(event, NodeReturned):
+            self._down.pop(event.node_id, None)
+        elif isinstance(event, RemovalRequested):
+            self.forget(event.workload_id)
+        return 1
+
+    def _still_true(self, event: WorkloadExited | WorkloadStarted) -> bool:
+        instance = self._running.get(event.workload_id)
+        return (
+            instance is not None
+            and instance.generation == event.generation
+            and self._boots.get(instance.node_id, 0) == instance.boot
+        )
+
+    def _times(self, event: AnyEvent) -> int:
+        ratio = self.model.duplicate_completion_ratio
+        return 2 if ratio and self.model.draw("twice", event) < ratio else 1
