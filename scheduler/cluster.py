@@ -21,6 +21,10 @@ class NodeState(StrEnum):
     REMOVED = "removed"
 
 
+GONE = frozenset({NodeState.LOST, NodeState.REMOVED})
+"""States in which nothing can run on a node as far as anybody knows."""
+
+
 class Node(msgspec.Struct, kw_only=True):
     """One machine. ``row`` is its index in all columns; it is never reused.
 
@@ -51,6 +55,8 @@ class Cluster:
         self.open_mask: MaskArray = np.zeros(64, dtype=np.uint8)
         """1 where a row is ready for new work; longer than the number of rows."""
         self.live_count = 0
+        self.live_capacity: list[int] = []
+        """The physical capacity of all live nodes, by dimension; empty before the first node."""
         self._domain_names: dict[str, dict[str, int]] = {}
 
     @property
@@ -69,16 +75,33 @@ class Cluster:
             names = self._domain_names.setdefault(level, {})
             names.setdefault(domain, len(names))
         self.open_mask[node.row] = node.state is NodeState.READY
-        self.live_count += node.state not in (NodeState.LOST, NodeState.REMOVED)
+        self.live_capacity = self.live_capacity or [0] * len(node.capacity)
+        if node.state not in GONE:
+            self._count_live(node, 1)
 
     def set_state(self, node: Node, state: NodeState) -> None:
         """Change a node's state, and whether its row is open."""
-        gone = (NodeState.LOST, NodeState.REMOVED)
-        self.live_count += (state not in gone) - (node.state not in gone)
+        change = (state not in GONE) - (node.state not in GONE)
+        if change:
+            self._count_live(node, change)
         node.state = state
         self.open_mask[node.row] = state is NodeState.READY
         if state is NodeState.REMOVED:
             del self.by_id[node.node_id]
+
+    def set_capacity(self, node: Node, capacity: tuple[int, ...]) -> None:
+        """Change a node's physical capacity."""
+        live = node.state not in GONE
+        if live:
+            self._count_live(node, -1)
+        node.capacity = capacity
+        if live:
+            self._count_live(node, 1)
+
+    def _count_live(self, node: Node, sign: int) -> None:
+        self.live_count += sign
+        for dimension, amount in enumerate(node.capacity):
+            self.live_capacity[dimension] += sign * amount
 
     def labels(self, row: NodeIndex) -> Mapping[str, str]:
         """The labels that the node joined with."""

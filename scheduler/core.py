@@ -307,6 +307,8 @@ class Core:
     def _schedule(self) -> None:
         queue, planner, counters = self.queue, self.planner, self.counters
         queue.wake(self.ledger)
+        if not queue.has_ready and not self._impatient:
+            return
         while (ready := queue.next_class()) is not None:
             request_class, workload, rows = ready
             row = planner.choose(request_class, counters.decisions, rows)
@@ -405,9 +407,12 @@ class Core:
 
     def _end(self, workload: Workload, trigger: Trigger, detail: str = "") -> None:
         """The workload ends; what it held has been given back."""
+        was_queued = workload.state is State.QUEUED
         self._move(workload, trigger)
+        if was_queued:
+            self.queue.drop(workload)
         outcome = _ENDED_AS[workload.state]
-        if not workload.creation_answered or outcome in ("rejected", "lost"):
+        if not workload.creation_answered or trigger in _PUBLISHED:
             operation_id = "" if workload.creation_answered else workload.spec.operation_id
             self._answer(operation_id, workload.workload_id, outcome, detail)
         if workload.stop_operation_id:
@@ -528,8 +533,9 @@ class Core:
     def _finish_stop(self, workload: Workload) -> None:
         if workload.stop_reason == "hold":
             self._move(workload, Trigger.STOPPED_AND_HELD)
-            self._answer(workload.stop_operation_id, workload.workload_id, "stopped")
-            workload.stop_operation_id = ""
+            if workload.stop_operation_id:
+                self._answer(workload.stop_operation_id, workload.workload_id, "stopped")
+                workload.stop_operation_id = ""
             self._note_drained(self.cluster.nodes[workload.row])
             return
         self._let_go(workload)
@@ -669,7 +675,7 @@ class Core:
             self.ledger.touch(node.row)
 
     def _change_capacity(self, node: Node, capacity: tuple[int, ...]) -> None:
-        node.capacity = capacity
+        self.cluster.set_capacity(node, capacity)
         self.ledger.set_total(node.row, self.config.overcommitted(capacity))
         self.planner.update_reference()
 
@@ -829,7 +835,7 @@ class Core:
     def _answer(self, operation_id: str, subject: str, outcome: Outcome, detail: str = "") -> None:
         """Publish one result; with the last one that an operation waits for, also that it is done."""
         operation = self.operations.get(operation_id)
-        if operation is None and outcome not in ("rejected", "lost"):
+        if operation is None and operation_id:
             return
         self._commands.append(
             PublishResult(
@@ -850,6 +856,8 @@ class Core:
         )
 
 
+_PUBLISHED = (Trigger.REFUSED, Trigger.START_FAILED, Trigger.NODE_GONE_LOSE)
+"""Ends that neither an exit nor a user caused: published even when nobody waits."""
 _PRESENT = (NodeState.READY, NodeState.CORDONED, NodeState.DRAINING)
 _STATE_OF_TIMER: dict[Literal["backoff", "start", "stop"], State] = {
     "backoff": State.BACKOFF,

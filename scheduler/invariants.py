@@ -106,6 +106,9 @@ def _check_live_sums(core: Core) -> None:
     used = total - ledger.free[:, live].sum(axis=1)
     _require(total == ledger.live_total, f"live capacity is {total}, but {ledger.live_total} is counted")
     _require(used.tolist() == ledger.live_used, f"live use is {used}, but {ledger.live_used} is counted")
+    physical = np.array([core.cluster.nodes[row].capacity for row in live], dtype=np.int64).sum(axis=0).tolist()
+    counted = core.cluster.live_capacity
+    _require(not live or physical == counted, f"live nodes have {physical}, but {counted} is counted")
     _require(len(live) == core.cluster.live_count, f"{len(live)} nodes are live, {core.cluster.live_count} counted")
     open_rows = [node.state is NodeState.READY for node in core.cluster.nodes]
     _require(core.cluster.open_mask[: len(open_rows)].astype(bool).tolist() == open_rows, "the open mask is wrong")
@@ -114,6 +117,10 @@ def _check_live_sums(core: Core) -> None:
 def _check_queue(core: Core) -> None:
     queued = {workload.workload_id for workload in core.queue.workloads()}
     expected = {workload.workload_id for workload in core.workloads.values() if workload.state is State.QUEUED}
+    demand = np.zeros(core.ledger.dimension_count, dtype=np.int64)
+    for workload in core.queue.workloads():
+        demand += np.array(workload.spec.request)
+    _require(demand.tolist() == core.queue.demand(), f"the queue asks {demand}, but {core.queue.demand()} is counted")
     _require(queued == expected, f"the queue holds {sorted(queued ^ expected)} wrongly, or lacks them")
 
 

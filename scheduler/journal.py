@@ -11,7 +11,7 @@ journal was closed. The bytes that are hashed are exactly those between ``{"batc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -98,23 +98,34 @@ class DecisionDigest:
 
 
 class JournalWriter:
-    """Turns batches into lines and keeps both digests. What becomes of the lines is the caller's business."""
+    """Turns batches into lines and keeps both digests.
 
-    def __init__(self, header: Header) -> None:
+    ``sink`` gets every line as bytes, the header at once. Without one only the digests are kept.
+    """
+
+    def __init__(self, header: Header, sink: Callable[[bytes], object] | None = None) -> None:
         encoded = _encode(header)
-        self.header_line = encoded + b"\n"
+        self._sink = sink
         self._state = _hash(b"", encoded)
         self._decisions = DecisionDigest()
         self.batches = 0
+        if sink is not None:
+            sink(encoded + b"\n")
 
-    def append(self, at_ns: int, events: list[AnyEvent], commands: list[AnyCommand], term: int = 0) -> bytes:
-        """Add one batch to the chain; return its line."""
+    def append(self, at_ns: int, events: list[AnyEvent], commands: list[AnyCommand], term: int = 0) -> None:
+        """Add one batch to the chain."""
         encoded = _encode(Batch(self.batches, at_ns, term, events, commands))
         self._state = state = _hash(self._state, encoded)
         self.batches += 1
         if commands:
             self._decisions.add(at_ns, commands)
-        return b'{"batch":%b,"hash":"%b"}\n' % (encoded, state.hex().encode())
+        if self._sink is not None:
+            self._sink(b'{"batch":%b,"hash":"%b"}\n' % (encoded, state.hex().encode()))
+
+    def close(self) -> None:
+        """Write the footer, which shows that the journal is whole."""
+        if self._sink is not None:
+            self._sink(_encode(Footer(self.batches, self.journal_digest, self.decision_digest)) + b"\n")
 
     @property
     def journal_digest(self) -> str:
@@ -125,10 +136,6 @@ class JournalWriter:
     def decision_digest(self) -> str:
         """The digest over all placements so far."""
         return self._decisions.hexdigest()
-
-    def footer_line(self) -> bytes:
-        """The line that closes the journal."""
-        return _encode(Footer(self.batches, self.journal_digest, self.decision_digest)) + b"\n"
 
 
 class JournalReader:

@@ -45,9 +45,9 @@ def _score_block(
         scores[i] = 0.0 if allowed[i] != 0 else -np.inf
     for d in range(free.shape[0]):
         column = free[d, low : low + size]
+        least, asked, weight = need[d], request[d], weights[d]
         for i in range(size):
-            fits = column[i] >= need[d]
-            scores[i] = scores[i] + weights[d] * (column[i] - request[d]) if fits else -np.inf
+            scores[i] = scores[i] + weight * (column[i] - asked) if column[i] >= least else -np.inf
 
 
 @_compiled
@@ -75,12 +75,19 @@ def best_row(
 
 @_compiled
 def _best_in_block(scores: FloatArray, low: int, size: int) -> int:
+    block = scores[low : low + size]
     best = -np.inf
     best_at = -1
-    for i in range(low, low + size):
-        if scores[i] > best:
-            best = scores[i]
-            best_at = i
+    for part in range(0, size, 16):
+        few = block[part : part + 16]
+        better = 0
+        for i in range(few.shape[0]):
+            better += few[i] > best
+        if better > 0:
+            for i in range(few.shape[0]):
+                if few[i] > best:
+                    best = few[i]
+                    best_at = low + part + i
     return best_at
 
 
@@ -192,8 +199,9 @@ def nth_fitting_row(
             block[i] = allowed[i]
         for d in range(free.shape[0]):
             column = free[d, low : low + size]
+            least = need[d]
             for i in range(size):
-                block[i] &= np.uint8(column[i] >= need[d])
+                block[i] &= np.uint8(column[i] >= least)
         for i in range(size):
             total += block[i]
     wanted = int(draw * total)
@@ -232,3 +240,19 @@ def classes_that_fit(needs: Int64Array, count: int, free: Int64Array, rows: Int6
                 found += 1
                 break
     return found
+
+
+def compile_all() -> None:
+    """Have every kernel compiled, or loaded from the cache on disk, for the types that the core uses."""
+    free = np.zeros((1, 2), dtype=np.int64)
+    need, amounts = np.zeros(1, dtype=np.int64), np.zeros(1)
+    mask, scores, block_best = np.ones(2, dtype=np.uint8), np.zeros(2), np.zeros(1, dtype=np.int64)
+    rows = np.zeros(2, dtype=np.int64)
+    best_row(free, need, amounts, amounts, mask, 2)
+    fill_scores(scores, block_best, free, need, amounts, amounts, mask, 2)
+    refresh_scores(scores, block_best, free, need, amounts, amounts, mask, 2, rows, 0, 1)
+    put_scores(scores, block_best, rows, scores, 2)
+    best_of_blocks(scores, block_best, 2)
+    index_blocks(scores, block_best, 2)
+    nth_fitting_row(free, need, mask, 2, mask.copy(), 0.5)
+    classes_that_fit(free, 1, free, rows, rows)

@@ -164,7 +164,7 @@ class Planner:
 
     def _refresh_limit(self) -> int:
         """Beyond this many changes it is cheaper to fill the column anew; never more than the log remembers."""
-        return min(len(self.ledger.change_log), 64 + self.ledger.row_count // 8)
+        return min(len(self.ledger.change_log), 64 + self.ledger.row_count // 24)
 
     def changed_rows(self, seen: int) -> Int64Array | None:
         """The rows touched since version ``seen``, ascending and once each; None when that is not known, for all."""

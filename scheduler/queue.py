@@ -50,6 +50,7 @@ class PendingQueue:
             self._waiting[class_id] = waiting = []
             self._classes[class_id] = request_class
         heapq.heappush(waiting, (negative_priority, sequence, workload))
+        request_class.queued += 1
         if class_id not in self._slot_of:
             self._make_ready(class_id, waiting)
 
@@ -58,6 +59,11 @@ class PendingQueue:
         if self._ready_key.get(class_id) != key:
             self._ready_key[class_id] = key
             heapq.heappush(self._ready, (*key, class_id))
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether a class may be ready."""
+        return bool(self._ready)
 
     def next_class(self) -> tuple[RequestClass, Workload, Int64Array | None] | None:
         """Return the ready class whose first workload comes first, that workload, and the rows it is confined to.
@@ -95,9 +101,22 @@ class PendingQueue:
     def take(self, request_class: RequestClass) -> None:
         """The first workload of the class leaves the queue; its state must have changed already."""
         class_id = request_class.class_id
+        request_class.queued -= 1
         waiting = self._first_valid(class_id)
         if waiting is not None:
             self._make_ready(class_id, waiting)
+
+    def drop(self, workload: Workload) -> None:
+        """A workload, wherever it stands, leaves the queue; its state must have changed already."""
+        self._classes[workload.class_id].queued -= 1
+
+    def demand(self) -> list[int]:
+        """What all queued workloads ask for together, by dimension."""
+        total = [0] * self._needs.shape[1]
+        for request_class in self._classes.values():
+            for dimension, amount in enumerate(request_class.request):
+                total[dimension] += request_class.queued * amount
+        return total
 
     def block(self, request_class: RequestClass) -> None:
         """The class has been refused."""

@@ -49,7 +49,7 @@ class RequestClass:
 
     __slots__ = (
         "avoid", "class_id", "column", "key", "mask", "mask_seen", "members", "need", "payloads", "policy_epoch",
-        "pool", "request", "request_float", "uses", "weights",
+        "pool", "queued", "request", "request_float", "uses", "weights",
     )  # fmt: skip
 
     def __init__(self, class_id: int, key: ClassKey, payloads: dict[str, Any] | None) -> None:
@@ -70,6 +70,8 @@ class RequestClass:
         self.uses = 0
         self.members = 0
         """How many workloads refer to the class."""
+        self.queued = 0
+        """How many of them are in the queue."""
 
     @property
     def is_plain(self) -> bool:

@@ -42,8 +42,8 @@ class Harness:
         self._plugins = plugins
         self._policy_factory = policy_factory
         self.core = Core(config, plugins=plugins, policy_factory=policy_factory)
-        self.journal = JournalWriter(Header(config=self.core.config))
-        self.lines: list[bytes] = [self.journal.header_line]
+        self.lines: list[bytes] = []
+        self.journal = JournalWriter(Header(config=self.core.config), self.lines.append)
         self.batches: list[Batch] = []
         self.at_ns = 0
 
@@ -53,7 +53,7 @@ class Harness:
         batch = list(events)
         commands = self.core.step(self.at_ns, batch)
         self.batches.append(Batch(self.journal.batches, self.at_ns, 0, batch, commands))
-        self.lines.append(self.journal.append(self.at_ns, batch, commands))
+        self.journal.append(self.at_ns, batch, commands)
         invariants.check(self.core)
         invariants.check_liveness(self.core)
         return commands

@@ -1,0 +1,158 @@
+"""From a trace to arrivals: machine events and submissions become the exogenous events of a run, merged in order of time.
+
+What the trace asks beyond quantities becomes plugin payloads where this build enforces it (`ENFORCED`), and is counted in
+``ignored`` where it does not.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from backends.sim.driver import Arrival
+from backends.sim.engine import ENDLESS, Service
+from scheduler.events import (
+    NodeCapacityChanged,
+    NodeJoined,
+    NodeLost,
+    NodeReturned,
+    RemovalRequested,
+    WorkloadAdopted,
+    WorkloadsSubmitted,
+)
+from scheduler.ports import Dimension
+from traces import MachineEvent, Submission
+
+ENFORCED = {"node_labels": "labels"}
+"""Constraint of the canonical schema -> the plugin that enforces it."""
+
+
+def dimension_of(column: str) -> Dimension:
+    """``cpu_millicores`` -> cpu in millicores."""
+    name, _, unit = column.partition("_")
+    return Dimension(name, unit)
+
+
+class Feed:
+    """All arrivals of one run. Iterate once; then ``ignored`` and ``unknown_machines`` are complete.
+
+    ``with_images`` gives every job an image of its own, for engines that pull. ``topology`` maps a machine to its domains.
+    """
+
+    def __init__(
+        self,
+        dimensions: tuple[Dimension, ...],
+        machine_events: Iterable[MachineEvent],
+        submissions: Iterable[Submission],
+        *,
+        initial: Literal["empty", "recorded"] = "empty",
+        with_images: bool = False,
+        topology: dict[str, dict[str, str]] | None = None,
+    ) -> None:
+        self.ignored: Counter[str] = Counter()
+        self.unknown_machines = 0
+        self._dimensions = dimensions
+        self._names = {dimension.column: dimension.name for dimension in dimensions}
+        self._machine_events = machine_events
+        self._submissions = submissions
+        self._initial = initial
+        self._with_images = with_images
+        self._topology = topology or {}
+        self._is_up: dict[str, bool] = {}
+        self._removals: list[tuple[int, int, str]] = []
+
+    def __iter__(self) -> Iterator[Arrival]:
+        machines, submissions = self._machine_arrivals(), iter(self._submissions)
+        machine, submission = next(machines, None), next(submissions, None)
+        removals, sequence = self._removals, 0
+        while machine is not None or submission is not None or removals:
+            if (
+                machine is not None
+                and (submission is None or machine.at_ns <= submission.at_ns)
+                and (not removals or machine.at_ns <= removals[0][0])
+            ):
+                yield machine
+                machine = next(machines, None)
+            elif removals and (submission is None or removals[0][0] <= submission.at_ns):
+                at_ns, _, workload_id = heapq.heappop(removals)
+                yield Arrival(at_ns, RemovalRequested(workload_id=workload_id))
+            else:
+                assert submission is not None
+                yield self._arrival(submission)
+                if submission.kill_at_ns is not None:
+                    for workload_id in copies(submission.workload_id, submission.count):
+                        kill_at_ns = max(submission.at_ns, submission.kill_at_ns)
+                        heapq.heappush(removals, (kill_at_ns, sequence, workload_id))
+                        sequence += 1
+                submission = next(submissions, None)
+
+    # -- work -------------------------------------------------------------------------------------------------------
+
+    def _arrival(self, submission: Submission) -> Arrival:
+        event: Any = WorkloadsSubmitted(
+            workload_id=submission.workload_id,
+            request=submission.request,
+            count=submission.count,
+            priority=submission.priority,
+            job_id=submission.job_id,
+            tenant=submission.tenant,
+            image=f"image-of/{submission.job_id or submission.workload_id}" if self._with_images else "",
+            estimate_ns=submission.estimate_ns,
+            payloads=self._payloads(submission) if submission.constraints else None,
+        )
+        machine_id = submission.recorded_machine_id
+        if machine_id and self._initial == "recorded":
+            if self._is_up.get(machine_id):
+                event = WorkloadAdopted(spec=event, node_id=machine_id)
+            else:
+                self.unknown_machines += submission.count
+        if submission.service_ns is None:
+            return Arrival(submission.at_ns, event, ENDLESS)
+        return Arrival(submission.at_ns, event, Service(submission.service_ns, submission.exit_code))
+
+    def _payloads(self, submission: Submission) -> dict[str, Any] | None:
+        payloads = {}
+        for constraint, value in (submission.constraints or {}).items():
+            plugin = ENFORCED.get(constraint)
+            if plugin is None:
+                self.ignored[constraint] += submission.count
+            else:
+                payloads[plugin] = value
+        return payloads or None
+
+    # -- machines -----------------------------------------------------------------------------------------------------
+
+    def _machine_arrivals(self) -> Iterator[Arrival]:
+        for machine in self._machine_events:
+            event = self._machine_event(machine)
+            if event is not None:
+                yield Arrival(machine.at_ns, event)
+
+    def _machine_event(self, machine: MachineEvent) -> Any:
+        """The event of a node, or None where nothing changes."""
+        node_id = machine.machine_id
+        capacity = {
+            self._names[column]: amount for column, amount in machine.capacity.items() if column in self._names
+        }
+        up = self._is_up.get(node_id)
+        if machine.kind == "remove":
+            if not up:
+                return None
+            self._is_up[node_id] = False
+            return NodeLost(node_id=node_id)
+        if machine.kind == "add" and not up:
+            self._is_up[node_id] = True
+            if up is None:
+                topology = self._topology.get(node_id, {})
+                return NodeJoined(node_id=node_id, capacity=capacity, labels=dict(machine.labels), topology=topology)
+            return NodeReturned(node_id=node_id, capacity=capacity or None)
+        if up is not None and capacity:
+            return NodeCapacityChanged(node_id=node_id, capacity=capacity)
+        return None
+
+
+def copies(workload_id: str, count: int) -> list[str]:
+    """The names of the workloads of one submission."""
+    return [workload_id] if count == 1 else [f"{workload_id}/{copy}" for copy in range(count)]

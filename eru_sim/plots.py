@@ -1,0 +1,346 @@
+"""Plots of replays and comparisons.
+
+Every function draws on ``ax``, or on a figure of its own when there is none, and returns the axes. Nothing here needs a
+display or touches pyplot's state. Policies differ by line style, marker or hatch as well as by colour (Okabe and Ito's
+palette), so a plot survives a black-and-white printer.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from eru_sim.output import human, title_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+_LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
+_MARKERS = ("o", "s", "^", "D", "v", "X", "P")
+_HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
+_QUANTILES = (0.5, 0.9, 0.99)
+_MAX_POINTS = 4_000
+_TIME_UNITS = ((172_800.0, 86_400.0, "days"), (7_200.0, 3_600.0, "hours"), (300.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
+
+
+def new_figure(rows: int = 1, columns: int = 1, *, width: float = 8.0, height: float = 4.2) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its axes in reading order, made without pyplot."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, list(axes.flat)
+
+
+def to_png(figure: Figure, *, dpi: int = 110) -> bytes:
+    """Return the figure as PNG bytes, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def utilisation(results_or_timeline: Any, dimension: str, ax: Axes | None = None) -> Axes:
+    """Plot the allocated share of the live capacity in ``dimension`` over time.
+
+    Takes a timeline, a ReplayResult, or a mapping of labels to either. For a single one the demand (allocated and
+    queued) is drawn too.
+    """
+    axes = _axes(ax)
+    timelines = _timelines(results_or_timeline)
+    column = f"allocated_{dimension}_ratio"
+    drawn = _draw_series(axes, timelines, column)
+    demanded = f"demanded_{dimension}_ratio"
+    if drawn and len(timelines) == 1:
+        _, timeline = next(iter(timelines.items()))
+        if demanded in timeline and timeline[demanded].notna().any():
+            unit, _ = _time_unit(timelines)
+            at, values = _series(timeline, demanded)
+            label = "allocated + queued"
+            axes.plot(at / unit, values, drawstyle="steps-post", color="0.45", linestyle=":", linewidth=1.4, label=label)
+            axes.lines[0].set_label("allocated")
+            _legend(axes)
+    axes.set_title(f"Utilisation: {title_of(dimension)}")
+    axes.set_ylabel("share of live capacity")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    highest = max((float(np.nanmax(line.get_ydata())) for line in axes.lines if len(line.get_ydata())), default=1.0)
+    axes.set_ylim(0.0, max(1.05, highest * 1.05) if highest < 3 else highest * 1.05)
+    if highest > 1.0:
+        axes.axhline(1.0, color="0.3", linewidth=0.8)
+    return axes
+
+
+def queue_length(results_or_timeline: Any, ax: Axes | None = None) -> Axes:
+    """Plot how many workloads are queued over time. Takes what `utilisation` takes."""
+    axes = _axes(ax)
+    _draw_series(axes, _timelines(results_or_timeline), "queued")
+    axes.set_title("Queue length")
+    axes.set_ylabel("workloads queued")
+    axes.yaxis.set_major_formatter(FuncFormatter(_count_label))
+    highest = max((float(np.nanmax(line.get_ydata())) for line in axes.lines if len(line.get_ydata())), default=0.0)
+    axes.set_ylim(0.0, highest * 1.05 if highest > 0 else 1.0)
+    if axes.lines and highest == 0:
+        _remark(axes, "nothing was ever queued")
+    return axes
+
+
+def delay_cdf(delays: Any, ax: Axes | None = None) -> Axes:
+    """Plot the share of placed workloads whose queueing delay is at most x, on a logarithmic x, with quantiles marked.
+
+    Takes an array of seconds, or a mapping of labels to arrays. Placements without any delay are the height at which a
+    curve enters on the left.
+    """
+    axes = _axes(ax)
+    samples = {
+        label: np.sort(np.asarray(values, dtype=np.float64)) for label, values in _labelled(delays, "all").items()
+    }
+    positive = np.concatenate([values[values > 0] for values in samples.values()] or [np.zeros(0)])
+    low, high = (float(positive.min()), float(positive.max())) if len(positive) else (0.1, 10.0)
+    left, right = max(low, high * 1e-9) / 1.5, high * 1.5
+    axes.set_xscale("log")
+    axes.set_xlim(left, right)
+    for index, (label, values) in enumerate(samples.items()):
+        if not len(values):
+            axes.plot([], [], label=f"{label} (nothing placed)", **_style(index))
+            continue
+        undelayed = float((values <= 0).mean())
+        name = f"{label} ({100 * undelayed:.3g} % at once)"
+        _draw_cdf(axes, values, left, right, name, index)
+    for quantile in _QUANTILES:
+        axes.axhline(quantile, color="0.6", linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
+    axes.set_yticks([0.0, 0.25, 0.5, 0.75, 0.9, 0.99], ["0 %", "25 %", "50 %", "75 %", "90 %", "99 %"])
+    axes.yaxis.get_majorticklabels()[-1].set_verticalalignment("bottom")
+    axes.set_ylim(0.0, 1.04)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human("_s", float(f"{value:.3g}"))))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    axes.set_title("Queueing delay of first placements (marks: p50, p90, p99)")
+    axes.set_xlabel("delay (logarithmic)")
+    axes.set_ylabel("share of placed workloads")
+    axes.grid(True, which="major", alpha=0.35)
+    if samples and not len(positive):
+        _remark(axes, "no placement was delayed" if any(map(len, samples.values())) else "nothing was placed")
+    _legend(axes, location="lower right")
+    return axes
+
+
+def policy_bars(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axes:
+    """Plot one bar a policy of ``metric``, with the 95 % interval when ``table`` has its half-width.
+
+    ``table`` is `Comparison.table`. Policies stand in its order, from the top.
+    """
+    axes = _axes(ax)
+    labels = [_short(str(policy)) for policy in table["policy"]] if "policy" in table else []
+    means = _numbers(table, metric)
+    errors = _numbers(table, f"{metric}_half_width")
+    places = np.arange(len(labels))
+    for index, place in enumerate(places):
+        if np.isnan(means[index]):
+            continue
+        error = errors[index] if not np.isnan(errors[index]) else None
+        axes.barh(
+            place,
+            means[index],
+            height=0.65,
+            color=PALETTE[index % len(PALETTE)],
+            alpha=0.75,
+            edgecolor="black",
+            linewidth=0.8,
+            hatch=_HATCHES[index % len(_HATCHES)],
+            xerr=error,
+            error_kw={"ecolor": "black", "capsize": 4, "elinewidth": 1.2},
+        )
+    reach = np.nan_to_num(np.abs(means)) + np.nan_to_num(errors)
+    widest = float(reach.max()) if len(reach) else 0.0
+    for place, mean, end in zip(places, means, reach, strict=True):
+        text = human(metric, None if np.isnan(mean) else float(f"{mean:.4g}"))
+        axes.annotate(text, (end, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8.5)
+    axes.set_xlim(0.0, widest * 1.3 if widest > 0 else 1.0)
+    axes.set_yticks(places, labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6) if len(labels) else None
+    axes.xaxis.set_major_locator(_few_ticks())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human(metric, float(f"{value:.6g}"))))
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_title(title_of(metric).capitalize(), fontsize=10.5)
+    axes.grid(True, axis="x", alpha=0.35)
+    axes.set_axisbelow(True)
+    if not len(labels):
+        _remark(axes, "no policies")
+    return axes
+
+
+def node_heatmap(nodes: pd.DataFrame, dimension: str, ax: Axes | None = None) -> Axes:
+    """Plot the allocated share of every node in ``dimension``, in rank order, row by row in a near-square grid.
+
+    ``nodes`` is `ReplayResult.nodes`. White is past the last node; grey nodes are lost or have none of the dimension.
+    """
+    axes = _axes(ax)
+    axes.set_title(f"Allocation by node: {title_of(dimension)}", fontsize=10.5)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    total = len(nodes)
+    if not total or f"{dimension}_capacity" not in nodes:
+        _remark(axes, "no nodes" if not total else f"the nodes have no {dimension}")
+        return axes
+    columns = int(np.ceil(np.sqrt(total)))
+    rows = -(-total // columns)
+    capacity = nodes[f"{dimension}_capacity"].to_numpy(dtype=np.float64, na_value=np.nan)
+    allocated = nodes[f"{dimension}_allocated"].to_numpy(dtype=np.float64, na_value=np.nan)
+    usable = capacity > 0
+    if "state" in nodes:
+        usable &= ~nodes["state"].astype(str).isin(["lost", "removed"]).to_numpy()
+    ratio = np.divide(allocated, capacity, out=np.full(total, np.nan), where=usable)
+    grid = np.full(rows * columns, np.nan)
+    grid[:total] = ratio
+    background = np.full(rows * columns, np.nan)
+    background[:total] = np.where(np.isnan(ratio), 1.0, np.nan)
+    highest = max(1.0, float(np.nanmax(ratio)) if usable.any() else 1.0)
+    shape = (rows, columns)
+    axes.imshow(background.reshape(shape), cmap="gray", vmin=0.0, vmax=1.5, interpolation="nearest")
+    image = axes.imshow(grid.reshape(shape), cmap="viridis", vmin=0.0, vmax=highest, interpolation="nearest")
+    axes.get_figure().colorbar(  # type: ignore[union-attr]
+        image, ax=axes, format=PercentFormatter(1.0), label="allocated / capacity", shrink=0.85
+    )
+    idle = int((ratio == 0).sum())
+    away = int(total - usable.sum())
+    parts = [f"{total:,} nodes", f"{idle:,} empty", *([f"{away:,} grey: lost or without it"] if away else [])]
+    axes.set_xlabel(", ".join(parts), fontsize=9)
+    return axes
+
+
+# -- shared ---------------------------------------------------------------------------------------------------------
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return new_figure()[1][0] if ax is None else ax
+
+
+def _labelled(values: Any, label: str) -> dict[str, Any]:
+    return {str(key): value for key, value in values.items()} if isinstance(values, Mapping) else {label: values}
+
+
+def _timelines(given: Any) -> dict[str, pd.DataFrame]:
+    if isinstance(given, Mapping):
+        return {str(label): getattr(value, "timeline", value) for label, value in given.items()}
+    return {"": getattr(given, "timeline", given)}
+
+
+def _time_unit(timelines: Mapping[str, pd.DataFrame]) -> tuple[float, str]:
+    ends = [float(timeline["at_s"].max()) for timeline in timelines.values() if len(timeline)]
+    span = max(ends, default=0.0)
+    return next((unit, name) for least, unit, name in _TIME_UNITS if span >= least)
+
+
+def _draw_series(axes: Axes, timelines: Mapping[str, pd.DataFrame], column: str) -> bool:
+    """Draw one step line a timeline; return whether there was anything to draw."""
+    unit, name = _time_unit(timelines)
+    drawn = False
+    for index, (label, timeline) in enumerate(timelines.items()):
+        if column not in timeline or not timeline[column].notna().any():
+            continue
+        at, values = _series(timeline, column)
+        style = _style(index)
+        marker = _MARKERS[index % len(_MARKERS)]
+        every = max(1, len(at) // 8)
+        start = (index * every) // max(1, len(timelines))
+        mark = {"marker": marker, "markevery": (start, every), "markersize": 5} if len(timelines) > 1 or len(at) < 2 else {}
+        axes.plot(at / unit, values, drawstyle="steps-post", label=label or None, **style, **mark)
+        drawn = True
+    axes.set_xlabel(f"time ({name})")
+    axes.grid(True, alpha=0.35)
+    if drawn:
+        axes.margins(x=0.01)
+        _legend(axes)
+    else:
+        _remark(axes, "no data")
+    return drawn
+
+
+def _series(timeline: pd.DataFrame, column: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    at = timeline["at_s"].to_numpy(dtype=np.float64)
+    return at, timeline[column].to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _draw_cdf(axes: Axes, values: NDArray[np.float64], left: float, right: float, label: str, index: int) -> None:
+    total = len(values)
+    distinct, first = np.unique(values, return_index=True)
+    heights = np.append(first[1:], total) / total
+    if len(distinct) > _MAX_POINTS:
+        kept = np.unique(np.linspace(0, len(distinct) - 1, _MAX_POINTS).astype(np.int64))
+        distinct, heights = distinct[kept], heights[kept]
+    above = distinct > 0
+    at_left = float(heights[~above][-1]) if (~above).any() else 0.0
+    x = np.concatenate([[left], distinct[above], [right]])
+    y = np.concatenate([[at_left], heights[above], [1.0]])
+    style = _style(index)
+    marker = _MARKERS[index % len(_MARKERS)]
+    axes.plot(x, y, drawstyle="steps-post", label=label, **style)
+    marks = [(values[min(total - 1, int(np.ceil(q * total)) - 1)], q) for q in _QUANTILES]
+    seen = [(delay, q) for delay, q in marks if delay > 0]
+    axes.plot(
+        [delay for delay, _ in seen], [q for _, q in seen],
+        linestyle="none", marker=marker, markersize=6, color=style["color"], markeredgecolor="black", markeredgewidth=0.6,
+    )  # fmt: skip
+
+
+def _style(index: int) -> dict[str, Any]:
+    return {"color": PALETTE[index % len(PALETTE)], "linestyle": _LINES[index % len(_LINES)], "linewidth": 1.6}
+
+
+def _legend(axes: Axes, location: str = "best") -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(
+            handles, [_short(label, 44) for label in labels], loc=location, fontsize=8, framealpha=0.85, handlelength=3.2
+        )
+
+
+def _short(label: str, limit: int = 28) -> str:
+    """Return a label that fits, with dollar signs that are not mathematics."""
+    text = label if len(label) <= limit else f"{label[: limit - 9]}…{label[-8:]}"
+    return text.replace("$", r"\$")
+
+
+def _remark(axes: Axes, text: str) -> None:
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.35", fontsize=11)
+
+
+def _numbers(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    if column not in table:
+        return np.full(len(table), np.nan)
+    return table[column].to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _few_ticks() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=4)
+
+
+def _count_label(value: float, _: object = None) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:g}"
+
+
+def panels(count: int, columns: int) -> tuple[int, int]:
+    """Return rows and columns of a grid for ``count`` panels, at most ``columns`` wide."""
+    wide = max(1, min(count, columns))
+    return max(1, -(-count // wide)), wide
+
+
+def grid_of(draw: Sequence[Any], *, columns: int, width: float, height: float) -> Figure:
+    """Return a figure with one panel for each function in ``draw``, which is called with its axes."""
+    rows, wide = panels(len(draw), columns)
+    figure, axes = new_figure(rows, wide, width=width * wide, height=height * rows)
+    for function, ax in _pairs(draw, axes):
+        function(ax)
+    for ax in axes[len(draw) :]:
+        ax.set_axis_off()
+    return figure
+
+
+def _pairs(draw: Sequence[Any], axes: list[Axes]) -> Iterator[tuple[Any, Axes]]:
+    return zip(draw, axes, strict=False)
