@@ -1,7 +1,7 @@
 """Compare policies on one trace: the same replay for each, with common random numbers, as frames.
 
-Replication r of every policy uses seed ``seed + r`` for everything that is drawn, so policies meet the same trace, the same
-failures and the same engine delays, and differ only in what they decide.
+Replication r of every policy uses seed ``seed + r`` for everything that is drawn, so policies meet the same trace, the
+same failures and the same engine delays, and differ only in what they decide.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _COUNTS = (
     "placed", "completed", "failed", "killed", "pending", "rejected", "evicted", "lost", "placements", "decisions",
 )  # fmt: skip
 _DELAYS = ("p50", "p90", "p99", "mean")
-# Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom; beyond that the expansion below is exact to 4 digits.
+# Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom; an expansion takes over from there.
 _T95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 _Z95 = 1.959964
 
@@ -38,9 +38,10 @@ _Z95 = 1.959964
 class Comparison:
     """What `compare` returns.
 
-    ``table`` has one row a policy, in the order given: ``policy``, ``replications``, and for every metric its mean and, in
-    ``<metric>_half_width``, half of its 95 % interval (Student's t; NA for one replication). ``runs`` has one row a run.
-    ``results`` are the runs' `ReplayResult`s in the same order. ``arguments`` are those of the call, to repeat it.
+    ``table`` has one row a policy, in the order given: ``policy``, ``replications``, and for every metric its mean and,
+    in ``<metric>_half_width``, half of its 95 % interval (Student's t; NA for one replication). ``runs`` has one row a
+    run. ``results`` are the runs' `ReplayResult`s in the same order. ``arguments`` are those of the call, to repeat it;
+    ``objects`` among them names the policies that were given as objects.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Comparison:
         runs: pd.DataFrame,
         results: list[ReplayResult],
         assumptions: tuple[str, ...],
-        ignored: tuple[str, ...],
+        ignored: Mapping[str, int],
         repaired: Mapping[str, int],
         arguments: Mapping[str, Any],
     ) -> None:
@@ -70,12 +71,12 @@ class Comparison:
     @property
     def metrics(self) -> list[str]:
         """The names of the columns of ``table`` that hold means."""
-        return [name.removesuffix(HALF_WIDTH) for name in self.table if name.endswith(HALF_WIDTH)]
+        return [name.removesuffix(HALF_WIDTH) for name in map(str, self.table.columns) if name.endswith(HALF_WIDTH)]
 
     @property
     def dimensions(self) -> list[str]:
         """The dimensions of the trace."""
-        return list(self.results[0].summary.get("utilisation", {}))
+        return list(self.results[0].summary["utilisation"])
 
     def results_of(self, policy: str) -> list[ReplayResult]:
         """Return the results of one policy, by replication."""
@@ -117,10 +118,11 @@ def compare(
 ) -> Comparison:
     """Replay ``source`` under each policy (by default all built-in ones), ``replications`` times, and compare.
 
-    ``replay_options`` go to `eru_sim.replay`. A source with a ``seed`` option of its own that is not set gets ``seed + r`` for
-    replication r when there are several; otherwise every replication replays the same trace. ``out`` is a directory for
-    table, runs, plots and an HTML report; it is written when all runs are done, whole or not at all. Raises EruError for an
-    argument that makes no sense, and what `replay` raises.
+    ``replay_options`` go to `eru_sim.replay`. A source with a ``seed`` option of its own that is not set gets
+    ``seed + r`` for replication r when there are several; otherwise every replication replays the same trace. A policy
+    given as an object keeps its own seed. ``out`` is a directory for table, runs, plots and an HTML report; it is
+    written when all runs are done, whole or not at all. Raises EruError for an argument that makes no sense, and what
+    `replay` raises.
     """
     from eru_sim.replay import replay
 
@@ -146,6 +148,7 @@ def compare(
             runs.append({"policy": label, "replication": replication, "seed": seed + replication, **_row(result)})
     comparison = _assembled(runs, results, list(chosen), note, {
         "source": source, "policies": list(chosen), "replications": replications, "seed": seed,
+        "objects": [label for label, policy in chosen.items() if not isinstance(policy, str)],
         "options": {name: _plain(value) for name, value in replay_options.items() if value is not None},
     })  # fmt: skip
     if out is not None:
@@ -170,9 +173,9 @@ def _assembled(
         table=_table(frame, labels),
         runs=frame,
         results=results,
-        assumptions=(*_union(first, "assumptions"), *note),
-        ignored=_union(first, "ignored"),
-        repaired=dict(first[0].get("repaired") or {}),
+        assumptions=(*dict.fromkeys(text for summary in first for text in summary["assumptions"]), *note),
+        ignored=dict(first[0]["ignored"]),
+        repaired=dict(first[0]["repaired"]),
         arguments=arguments,
     )
 
@@ -210,7 +213,7 @@ def _sources(source: str, seed: int, replications: int) -> tuple[list[str], tupl
     from traces.source import split_source
 
     name, _, given = split_source(source)
-    options = next((entry["options"] for entry in list_formats() if entry["name"] == name), [])
+    options: list[dict[str, Any]] = next((entry["options"] for entry in list_formats() if entry["name"] == name), [])
     seeds = f"seeds {seed} to {seed + replications - 1}"
     if "seed" not in given and any(option["name"] == "seed" for option in options):
         mark = "&" if "?" in source else "?"
@@ -293,11 +296,6 @@ def _student_t(freedom: int) -> float:
         + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
     )
-
-
-def _union(summaries: Sequence[Mapping[str, Any]], name: str) -> tuple[str, ...]:
-    """Return what any summary lists under ``name``, once each, in order."""
-    return tuple(dict.fromkeys(str(item) for summary in summaries for item in summary.get(name) or ()))
 
 
 def _plain(value: Any) -> Any:

@@ -11,10 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from eru_sim.errors import EruError
+
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL = ("", "k", "M", "G", "T", "P")
-_TIMES = ((86_400.0 * 2, 86_400.0, "d"), (3_600.0 * 2, 3_600.0, "h"), (120.0, 60.0, "min"), (1.0, 1.0, "s"))
-_SMALL_TIMES = ((1e-3, 1e-3, "ms"), (0.0, 1e-6, "µs"))
+_TIMES = (
+    (86_400.0 * 2, 86_400.0, "d"), (3_600.0 * 2, 3_600.0, "h"), (120.0, 60.0, "min"),
+    (1.0, 1.0, "s"), (1e-3, 1e-3, "ms"), (0.0, 1e-6, "µs"),
+)  # fmt: skip
+_TITLES = {"cpu_s": "CPU time", "wall_s": "wall time", "load_s": "loading time", "startup_s": "start-up time"}
+_PACKAGES = ("eru-sim", "numpy", "numba", "pandas", "pyarrow", "simpy", "msgspec", "matplotlib")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -28,8 +34,8 @@ def jsonable(value: Any) -> Any:
         return {str(key): jsonable(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
         return jsonable(value.tolist())
-    if isinstance(value, Sequence) or isinstance(value, set | frozenset):
-        return [jsonable(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, Sequence):
+        return [jsonable(item) for item in value]
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     return str(value)
@@ -57,8 +63,8 @@ def printable(text: str) -> str:
 def human(name: str, value: Any) -> str:
     """Return ``value`` for people, in the unit that the end of ``name`` says.
 
-    Ends: ``_bytes``, ``_s``, ``_ns``, ``_ratio``, ``_millicores``, ``_milli`` (thousandths of a thing), ``_bps``. Anything
-    else is a plain number, with separators of thousands, or text.
+    Ends: ``_bytes``, ``_s``, ``_ns``, ``_ratio``, ``_millicores``, ``_milli`` (thousandths of a thing), ``_bps``.
+    Anything else is a plain number, with separators of thousands, or text.
     """
     value = jsonable(value)
     if value is None:
@@ -72,22 +78,49 @@ def human(name: str, value: Any) -> str:
     return printable(str(value))
 
 
+def human_column(name: str, values: Sequence[tuple[float | None, float | None]]) -> list[str]:
+    """Return texts for values with their half-widths (``12 ± 3 min``), all in the unit that suits the largest value."""
+    unit = _unit(name, max((abs(value) for value, _ in values if value is not None), default=0.0))
+    texts = []
+    for value, half in values:
+        if value is None:
+            texts.append("-")
+        elif half is None:
+            texts.append(_in_unit(value, unit))
+        else:
+            size, _, decimals = unit
+            texts.append(f"{_number(value / size, decimals)} ± {_in_unit(half, unit)}")
+    return texts
+
+
 def _human_number(name: str, value: float) -> str:
+    return _in_unit(value, _unit(name, abs(value)))
+
+
+def _in_unit(value: float, unit: tuple[float, str, int]) -> str:
+    size, label, decimals = unit
+    return f"{_number(value / size, decimals)} {label}".rstrip()
+
+
+def _unit(name: str, value: float) -> tuple[float, str, int]:
+    """Return size, label and decimals of the unit that suits a value of that name."""
     if name.endswith("_bytes"):
-        return _scaled(value, _BINARY, 1024.0)
+        return _scale(value, _BINARY, 1024.0)
     if name.endswith("_bps"):
-        return _scaled(value, tuple(f"{prefix}bit/s" for prefix in _DECIMAL), 1000.0)
+        return _scale(value, tuple(f"{prefix}bit/s" for prefix in _DECIMAL), 1000.0)
     if name.endswith("_ns"):
-        return seconds(value / 1e9)
+        size, label, decimals = _unit("_s", value / 1e9)
+        return size * 1e9, label, decimals
     if name.endswith("_s"):
-        return seconds(value)
+        unit, label = next(((unit, label) for least, unit, label in _TIMES if value >= least))
+        return (unit, label, 2) if value else (1.0, "s", 2)
     if name.endswith("_ratio"):
-        return f"{_number(value * 100, 2)} %"
+        return 0.01, "%", 2
     if name.endswith("_millicores"):
-        return f"{_number(value / 1000, 1)} cores"
+        return 1000.0, "cores", 1
     if name.endswith("_milli"):
-        return _number(value / 1000, 3)
-    return _number(value, 3)
+        return 1000.0, "", 3
+    return 1.0, "", 3
 
 
 def _number(value: float, decimals: int) -> str:
@@ -100,31 +133,28 @@ def _number(value: float, decimals: int) -> str:
     return text.rstrip("0").rstrip(".")
 
 
-def _scaled(value: float, units: tuple[str, ...], base: float) -> str:
+def _scale(value: float, labels: tuple[str, ...], base: float) -> tuple[float, str, int]:
     power = 0
-    while abs(value) >= base and power < len(units) - 1:
-        value /= base
+    while value >= base ** (power + 1) and power < len(labels) - 1:
         power += 1
-    return f"{_number(value, 1)} {units[power]}".rstrip()
-
-
-def seconds(value: float) -> str:
-    """Return a duration in the unit that suits it: ``0 s``, ``4.2 ms``, ``3.5 min``, ``2.5 d``."""
-    if not value:
-        return "0 s"
-    for least, unit, name in _TIMES + _SMALL_TIMES:
-        if abs(value) >= least:
-            return f"{_number(value / unit, 2)} {name}"
-    return f"{value} s"  # pragma: no cover - the last least is 0
+    return base**power, labels[power], 1
 
 
 def title_of(name: str) -> str:
     """Return a column's name for people: ``queueing_delay_p99_s`` is ``queueing delay p99``."""
+    if name in _TITLES:
+        return _TITLES[name]
     for unit in ("_bytes", "_ns", "_s", "_ratio", "_millicores", "_bps"):
         if name.endswith(unit) and name != unit:
             name = name.removesuffix(unit)
             break
     return name.replace("_", " ")
+
+
+def heading(name: str) -> str:
+    """Return `title_of` with a capital letter in front."""
+    title = title_of(name)
+    return title[:1].upper() + title[1:]
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -144,22 +174,48 @@ def file_part(text: str) -> str:
     return _UNSAFE.sub("-", text).strip("-") or "x"
 
 
-def check_directory(path: str | Path) -> Path:
+def versions() -> dict[str, str]:
+    """Return the versions of this package, of Python, and of what results may depend on."""
+    import platform
+    from importlib import metadata
+
+    found = {"eru-sim": "", "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def check_directory(path: str | Path, field: str = "out") -> Path:
     """Return the directory that output shall go to; an error now is better than one after the work.
 
-    It need not exist, but its parent must. Raises EruError, which names the path and the remedy.
+    It need not exist yet. Raises EruError, which names field, path and remedy.
     """
-    from eru_sim.errors import EruError
-
     directory = Path(path).expanduser()
     if directory.exists() and not directory.is_dir():
-        raise EruError(f"--out {str(path)!r}: is a file; name a directory")
-    existing = directory if directory.exists() else directory.parent
+        raise EruError(f"{field}: {str(path)!r} is a file; name a directory")
+    existing = directory.absolute()
+    while not existing.exists():
+        existing = existing.parent
     if not existing.is_dir():
-        raise EruError(f"--out {str(path)!r}: there is no directory {str(existing)!r}; create it or write elsewhere")
+        raise EruError(f"{field}: {str(path)!r} cannot be: {str(existing)!r} is a file; write elsewhere")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise EruError(f"--out {str(path)!r}: no permission to write in {str(existing)!r}; write elsewhere")
+        raise EruError(f"{field}: no permission to write in {str(existing)!r}; write elsewhere")
     return directory
+
+
+def check_file(path: str | Path, field: str) -> Path:
+    """Return the file that output shall go to. Raises EruError for a directory, and for a file in one that is not."""
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise EruError(f"{field}: {str(path)!r} is a directory; name a file")
+    if not file.parent.is_dir():
+        raise EruError(f"{field}: there is no directory {str(file.parent)!r}; create it or write elsewhere")
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise EruError(f"{field}: no permission to write in {str(file.parent)!r}; write elsewhere")
+    return file
 
 
 def write_files(directory: str | Path, files: Mapping[str, bytes | str]) -> list[Path]:
@@ -170,7 +226,7 @@ def write_files(directory: str | Path, files: Mapping[str, bytes | str]) -> list
     """
     target = Path(directory).expanduser()
     created = not target.exists()
-    target.mkdir(exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
     partial: dict[Path, Path] = {}
     try:
         for name, content in files.items():

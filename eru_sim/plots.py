@@ -8,14 +8,14 @@ palette), so a plot survives a black-and-white printer.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
-from eru_sim.output import human, title_of
+from eru_sim.output import heading, human, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,15 +23,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+_BARS = ("#7FB8D8", "#EAAE7F", "#7FCEB9", "#E5BCD3", "#BFBFBF", "#F2CF7F", "#AAD9F4")
 _LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
 _MARKERS = ("o", "s", "^", "D", "v", "X", "P")
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
 _QUANTILES = (0.5, 0.9, 0.99)
 _MAX_POINTS = 4_000
-_TIME_UNITS = ((172_800.0, 86_400.0, "days"), (7_200.0, 3_600.0, "hours"), (300.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
+_DURATIONS = (
+    1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 60.0, 600.0,
+    3600.0, 36_000.0, 86_400.0 * 2, 864_000.0, 8_640_000.0, 86_400_000.0, 864_000_000.0,
+)  # fmt: skip
+_TIME_UNITS = (
+    (172_800.0, 86_400.0, "days"),
+    (7_200.0, 3_600.0, "hours"),
+    (300.0, 60.0, "minutes"),
+    (0.0, 1.0, "seconds"),
+)
 
 
-def new_figure(rows: int = 1, columns: int = 1, *, width: float = 8.0, height: float = 4.2) -> tuple[Figure, list[Axes]]:
+def new_figure(
+    rows: int = 1, columns: int = 1, *, width: float = 8.0, height: float = 4.2
+) -> tuple[Figure, list[Axes]]:
     """Return a figure and its axes in reading order, made without pyplot."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -62,14 +74,20 @@ def utilisation(results_or_timeline: Any, dimension: str, ax: Axes | None = None
             unit, _ = _time_unit(timelines)
             at, values = _series(timeline, demanded)
             label = "allocated + queued"
-            axes.plot(at / unit, values, drawstyle="steps-post", color="0.45", linestyle=":", linewidth=1.4, label=label)
+            axes.plot(
+                at / unit, values, drawstyle="steps-post", color="0.45", linestyle=":", linewidth=1.4, label=label
+            )
             axes.lines[0].set_label("allocated")
             _legend(axes)
-    axes.set_title(f"Utilisation: {title_of(dimension)}")
+    axes.set_title(f"Utilisation of {title_of(dimension)}")
     axes.set_ylabel("share of live capacity")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    highest = max((float(np.nanmax(line.get_ydata())) for line in axes.lines if len(line.get_ydata())), default=1.0)
-    axes.set_ylim(0.0, max(1.05, highest * 1.05) if highest < 3 else highest * 1.05)
+    lowest, highest = _reach(axes)
+    if len(timelines) > 1 and highest > lowest:
+        margin = max(0.02, (highest - lowest) * 0.12)
+        axes.set_ylim(max(0.0, lowest - margin), highest + margin)
+    else:
+        axes.set_ylim(0.0, max(1.05, highest * 1.05))
     if highest > 1.0:
         axes.axhline(1.0, color="0.3", linewidth=0.8)
     return axes
@@ -82,7 +100,7 @@ def queue_length(results_or_timeline: Any, ax: Axes | None = None) -> Axes:
     axes.set_title("Queue length")
     axes.set_ylabel("workloads queued")
     axes.yaxis.set_major_formatter(FuncFormatter(_count_label))
-    highest = max((float(np.nanmax(line.get_ydata())) for line in axes.lines if len(line.get_ydata())), default=0.0)
+    _, highest = _reach(axes)
     axes.set_ylim(0.0, highest * 1.05 if highest > 0 else 1.0)
     if axes.lines and highest == 0:
         _remark(axes, "nothing was ever queued")
@@ -115,9 +133,11 @@ def delay_cdf(delays: Any, ax: Axes | None = None) -> Axes:
         axes.axhline(quantile, color="0.6", linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
     axes.set_yticks([0.0, 0.25, 0.5, 0.75, 0.9, 0.99], ["0 %", "25 %", "50 %", "75 %", "90 %", "99 %"])
     axes.yaxis.get_majorticklabels()[-1].set_verticalalignment("bottom")
-    axes.set_ylim(0.0, 1.04)
+    entries = [float((values <= 0).mean()) for values in samples.values() if len(values)]
+    axes.set_ylim(max(0.0, min(entries, default=0.0) - 0.08) if len(positive) else 0.0, 1.02)
+    axes.xaxis.set_major_locator(FixedLocator(list(_DURATIONS)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human("_s", float(f"{value:.3g}"))))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_title("Queueing delay of first placements (marks: p50, p90, p99)")
     axes.set_xlabel("delay (logarithmic)")
     axes.set_ylabel("share of placed workloads")
@@ -134,7 +154,7 @@ def policy_bars(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axe
     ``table`` is `Comparison.table`. Policies stand in its order, from the top.
     """
     axes = _axes(ax)
-    labels = [_short(str(policy)) for policy in table["policy"]] if "policy" in table else []
+    labels = [short(str(policy)) for policy in table["policy"]] if "policy" in table else []
     means = _numbers(table, metric)
     errors = _numbers(table, f"{metric}_half_width")
     places = np.arange(len(labels))
@@ -146,8 +166,7 @@ def policy_bars(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axe
             place,
             means[index],
             height=0.65,
-            color=PALETTE[index % len(PALETTE)],
-            alpha=0.75,
+            color=_BARS[index % len(_BARS)],
             edgecolor="black",
             linewidth=0.8,
             hatch=_HATCHES[index % len(_HATCHES)],
@@ -159,13 +178,14 @@ def policy_bars(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axe
     for place, mean, end in zip(places, means, reach, strict=True):
         text = human(metric, None if np.isnan(mean) else float(f"{mean:.4g}"))
         axes.annotate(text, (end, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8.5)
-    axes.set_xlim(0.0, widest * 1.3 if widest > 0 else 1.0)
+    axes.set_xlim(0.0, widest * 1.35 if widest > 0 else 1.0)
     axes.set_yticks(places, labels)
-    axes.set_ylim(len(labels) - 0.4, -0.6) if len(labels) else None
-    axes.xaxis.set_major_locator(_few_ticks())
+    if labels:
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4) if widest > 0 else FixedLocator([0.0]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human(metric, float(f"{value:.6g}"))))
     axes.tick_params(axis="x", labelsize=8)
-    axes.set_title(title_of(metric).capitalize(), fontsize=10.5)
+    axes.set_title(heading(metric), fontsize=10.5)
     axes.grid(True, axis="x", alpha=0.35)
     axes.set_axisbelow(True)
     if not len(labels):
@@ -225,8 +245,13 @@ def _labelled(values: Any, label: str) -> dict[str, Any]:
 
 def _timelines(given: Any) -> dict[str, pd.DataFrame]:
     if isinstance(given, Mapping):
-        return {str(label): getattr(value, "timeline", value) for label, value in given.items()}
-    return {"": getattr(given, "timeline", given)}
+        return {str(label): _timeline(value) for label, value in given.items()}
+    return {"": _timeline(given)}
+
+
+def _timeline(given: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = getattr(given, "timeline", given)
+    return frame
 
 
 def _time_unit(timelines: Mapping[str, pd.DataFrame]) -> tuple[float, str]:
@@ -247,7 +272,11 @@ def _draw_series(axes: Axes, timelines: Mapping[str, pd.DataFrame], column: str)
         marker = _MARKERS[index % len(_MARKERS)]
         every = max(1, len(at) // 8)
         start = (index * every) // max(1, len(timelines))
-        mark = {"marker": marker, "markevery": (start, every), "markersize": 5} if len(timelines) > 1 or len(at) < 2 else {}
+        mark: dict[str, Any] = (
+            {"marker": marker, "markevery": (start, every), "markersize": 5}
+            if len(timelines) > 1 or len(at) < 2
+            else {}
+        )
         axes.plot(at / unit, values, drawstyle="steps-post", label=label or None, **style, **mark)
         drawn = True
     axes.set_xlabel(f"time ({name})")
@@ -282,25 +311,33 @@ def _draw_cdf(axes: Axes, values: NDArray[np.float64], left: float, right: float
     marks = [(values[min(total - 1, int(np.ceil(q * total)) - 1)], q) for q in _QUANTILES]
     seen = [(delay, q) for delay, q in marks if delay > 0]
     axes.plot(
-        [delay for delay, _ in seen], [q for _, q in seen],
-        linestyle="none", marker=marker, markersize=6, color=style["color"], markeredgecolor="black", markeredgewidth=0.6,
+        [delay for delay, _ in seen], [q for _, q in seen], linestyle="none", marker=marker, markersize=6,
+        color=style["color"], markeredgecolor="black", markeredgewidth=0.6,
     )  # fmt: skip
+
+
+def _reach(axes: Axes) -> tuple[float, float]:
+    """Return the lowest and the highest value drawn; zeros when there is none."""
+    drawn = [np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines]
+    values = np.concatenate(drawn or [np.zeros(0)])
+    values = values[np.isfinite(values)]
+    return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
 
 
 def _style(index: int) -> dict[str, Any]:
     return {"color": PALETTE[index % len(PALETTE)], "linestyle": _LINES[index % len(_LINES)], "linewidth": 1.6}
 
 
-def _legend(axes: Axes, location: str = "best") -> None:
+def _legend(axes: Axes, location: Any = "best") -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.legend(
-            handles, [_short(label, 44) for label in labels], loc=location, fontsize=8, framealpha=0.85, handlelength=3.2
+            handles, [short(label, 44) for label in labels], loc=location, fontsize=8, framealpha=0.85, handlelength=3.2
         )
 
 
-def _short(label: str, limit: int = 28) -> str:
-    """Return a label that fits, with dollar signs that are not mathematics."""
+def short(label: str, limit: int = 28) -> str:
+    """Return a label that fits a legend, with dollar signs that are not mathematics."""
     text = label if len(label) <= limit else f"{label[: limit - 9]}…{label[-8:]}"
     return text.replace("$", r"\$")
 
@@ -315,32 +352,17 @@ def _numbers(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
     return table[column].to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _few_ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=4)
-
-
 def _count_label(value: float, _: object = None) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:g}"
 
 
-def panels(count: int, columns: int) -> tuple[int, int]:
-    """Return rows and columns of a grid for ``count`` panels, at most ``columns`` wide."""
-    wide = max(1, min(count, columns))
-    return max(1, -(-count // wide)), wide
-
-
-def grid_of(draw: Sequence[Any], *, columns: int, width: float, height: float) -> Figure:
+def grid_of(draw: Sequence[Callable[[Axes], object]], *, columns: int, width: float, height: float) -> Figure:
     """Return a figure with one panel for each function in ``draw``, which is called with its axes."""
-    rows, wide = panels(len(draw), columns)
+    wide = max(1, min(len(draw), columns))
+    rows = max(1, -(-len(draw) // wide))
     figure, axes = new_figure(rows, wide, width=width * wide, height=height * rows)
-    for function, ax in _pairs(draw, axes):
+    for function, ax in zip(draw, axes, strict=False):
         function(ax)
     for ax in axes[len(draw) :]:
         ax.set_axis_off()
     return figure
-
-
-def _pairs(draw: Sequence[Any], axes: list[Axes]) -> Iterator[tuple[Any, Axes]]:
-    return zip(draw, axes, strict=False)

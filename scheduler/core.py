@@ -306,8 +306,7 @@ class Core:
 
     def _schedule(self) -> None:
         queue, planner, counters = self.queue, self.planner, self.counters
-        queue.wake(self.ledger)
-        if not queue.has_ready and not self._impatient:
+        if not queue.begin_pass(self.ledger) and not self._impatient:
             return
         while (ready := queue.next_class()) is not None:
             request_class, workload, rows = ready
@@ -442,10 +441,11 @@ class Core:
         for workload in self.workloads.values():
             if workload.state is State.QUEUED:
                 self.queue.push(workload, self.planner.classes[workload.class_id])
-        while (ready := self.queue.next_class()) is not None:
-            self.queue.block(ready[0])
         self.ledger.freed_rows.clear()
         self.ledger.freed_pools = False
+        self.queue.begin_pass(self.ledger)
+        while (ready := self.queue.next_class()) is not None:
+            self.queue.block(ready[0])
 
     # -- completions ----------------------------------------------------------------------------------------------
 

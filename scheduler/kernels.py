@@ -223,23 +223,33 @@ def nth_fitting_row(
 
 
 @_compiled
-def classes_that_fit(needs: Int64Array, count: int, free: Int64Array, rows: Int64Array, fitting: Int64Array) -> int:
-    """Find the pending classes that fit on at least one of ``rows``.
+def first_class_that_fits(
+    needs: Int64Array, heads: Int64Array, pointers: Int64Array, count: int, free: Int64Array, rows: Int64Array
+) -> int:
+    """Return the slot of the pending class that comes first in queue order and fits on one of ``rows``, or -1.
 
-    ``needs`` (classes, dimensions) holds one ``need`` a class, of which the first ``count`` are in use. Their indices
-    are written to ``fitting`` in ascending order; returns how many.
+    ``needs`` (slots, dimensions) and ``heads`` (slots, 2: negative priority, sequence) describe the classes, of which
+    the first ``count`` are in use. ``pointers`` (slots,) says for each how many of ``rows`` are known not to do any
+    more, and is moved forward; a class is out when it has reached the end.
     """
-    found = 0
-    for c in range(count):
-        for row in rows:
+    best = -1
+    for slot in range(count):
+        pointer = pointers[slot]
+        if pointer >= rows.shape[0]:
+            continue
+        if best >= 0 and (heads[slot, 0], heads[slot, 1]) > (heads[best, 0], heads[best, 1]):
+            continue
+        while pointer < rows.shape[0]:
             fits = True
             for d in range(free.shape[0]):
-                fits &= free[d, row] >= needs[c, d]
+                fits &= free[d, rows[pointer]] >= needs[slot, d]
             if fits:
-                fitting[found] = c
-                found += 1
                 break
-    return found
+            pointer += 1
+        pointers[slot] = pointer
+        if pointer < rows.shape[0]:
+            best = slot
+    return best
 
 
 def compile_all() -> None:
@@ -255,4 +265,4 @@ def compile_all() -> None:
     best_of_blocks(scores, block_best, 2)
     index_blocks(scores, block_best, 2)
     nth_fitting_row(free, need, mask, 2, mask.copy(), 0.5)
-    classes_that_fit(free, 1, free, rows, rows)
+    first_class_that_fits(free, np.zeros((1, 2), dtype=np.int64), rows, 1, free, rows)

@@ -1,13 +1,17 @@
 """The pending queue, kept by request class.
 
 Theory of operation. Workloads of one class are interchangeable for placement, so if the first of them is refused, so are all:
-the class becomes *blocked*, and costs nothing until something that could help is freed. A scheduling pass works through the
-*ready* classes in the order of their first workloads (higher priority first, then earlier submission), so a large
-workload that does not fit never stands in the way of a small one behind it.
+the class becomes *blocked*, and costs nothing until something that could help is freed. A scheduling pass hands out classes in
+the order of their first workloads (higher priority first, then earlier submission), so a large workload that does not
+fit never stands in the way of a small one behind it. There are two kinds:
 
-What a batch frees wakes blocked classes: all their requests are tested at once against the freed rows, and a woken class can
-only fit on those rows, since nothing else has improved since it was refused. A class that could be blocked by more than free
-rows (a cluster-wide pool) is tried on all rows when a pool was refunded.
+* *ready* classes have not been refused yet, and may fit anywhere. They wait in a heap.
+* *blocked* classes can only fit on the rows that were freed since the last pass, as nothing else has improved. One kernel tests
+  all of them against those rows and finds the first in queue order. A pass frees nothing, so the freed rows only fill up:
+  each class keeps a pointer to the first freed row that may still do, and pointers only move forward.
+
+A class that could be blocked by more than free rows (a cluster-wide pool) becomes ready again when a pool was refunded.
+Between passes every class with waiting workloads is blocked.
 """
 
 from __future__ import annotations
@@ -25,86 +29,47 @@ from scheduler.types import Int64Array
 from scheduler.workload import Workload
 
 _Entry = tuple[int, int, Workload]
-_Key = tuple[int, int]
+_NO_ROWS: Int64Array = np.zeros(0, dtype=np.int64)
 
 
 class PendingQueue:
-    """All queued workloads of one core. `push` and `wake` make classes ready; `next_class` hands them out in order."""
+    """All queued workloads of one core.
+
+    A pass is `begin_pass`, then `next_class` until it returns None, each answered with `take` or `block`.
+    """
 
     def __init__(self, dimension_count: int) -> None:
         self._waiting: dict[int, list[_Entry]] = {}
         self._classes: dict[int, RequestClass] = {}
         self._ready: list[tuple[int, int, int]] = []
-        self._ready_key: dict[int, _Key] = {}
-        self._woken: dict[int, Int64Array] = {}
         self._slot_of: dict[int, int] = {}
         self._slots: list[int] = []
         self._needs: Int64Array = np.zeros((16, dimension_count), dtype=np.int64)
+        self._heads: Int64Array = np.zeros((16, 2), dtype=np.int64)
+        self._pointers: Int64Array = np.zeros(16, dtype=np.int64)
+        self._rows = _NO_ROWS
+        self._free: Int64Array = np.zeros((dimension_count, 0), dtype=np.int64)
+
+    # -- what waits -------------------------------------------------------------------------------------------------
 
     def push(self, workload: Workload, request_class: RequestClass) -> None:
         """Add a queued workload. Its class becomes ready, unless it is blocked."""
         class_id = request_class.class_id
+        request_class.queued += 1
         negative_priority, sequence = workload.queue_key
+        entry = (negative_priority, sequence, workload)
         waiting = self._waiting.get(class_id)
         if waiting is None:
-            self._waiting[class_id] = waiting = []
+            self._waiting[class_id] = waiting = [entry]
             self._classes[class_id] = request_class
-        heapq.heappush(waiting, (negative_priority, sequence, workload))
-        request_class.queued += 1
-        if class_id not in self._slot_of:
-            self._make_ready(class_id, waiting)
-
-    def _make_ready(self, class_id: int, waiting: list[_Entry]) -> None:
-        key = waiting[0][:2]
-        if self._ready_key.get(class_id) != key:
-            self._ready_key[class_id] = key
-            heapq.heappush(self._ready, (*key, class_id))
-
-    @property
-    def has_ready(self) -> bool:
-        """Whether a class may be ready."""
-        return bool(self._ready)
-
-    def next_class(self) -> tuple[RequestClass, Workload, Int64Array | None] | None:
-        """Return the ready class whose first workload comes first, that workload, and the rows it is confined to.
-
-        The workload stays queued: answer with `take` or `block`. None when no class is ready.
-        """
-        while self._ready:
-            negative_priority, sequence, class_id = heapq.heappop(self._ready)
-            if self._ready_key.get(class_id) != (negative_priority, sequence):
-                continue
-            del self._ready_key[class_id]
-            waiting = self._first_valid(class_id)
-            if waiting is None:
-                continue
-            if waiting[0][:2] != (negative_priority, sequence):
-                self._make_ready(class_id, waiting)
-                continue
-            return self._classes[class_id], waiting[0][2], self._woken.get(class_id)
-        self._woken.clear()
-        return None
-
-    def _first_valid(self, class_id: int) -> list[_Entry] | None:
-        """Drop entries of workloads that are no longer queued; None, and forget the class, when nothing is left."""
-        waiting = self._waiting[class_id]
-        while waiting and waiting[0][2].state is not State.QUEUED:
-            heapq.heappop(waiting)
-        if waiting:
-            return waiting
-        del self._waiting[class_id], self._classes[class_id]
-        self._woken.pop(class_id, None)
-        if class_id in self._slot_of:
-            self._free_slot(class_id)
-        return None
-
-    def take(self, request_class: RequestClass) -> None:
-        """The first workload of the class leaves the queue; its state must have changed already."""
-        class_id = request_class.class_id
-        request_class.queued -= 1
-        waiting = self._first_valid(class_id)
-        if waiting is not None:
-            self._make_ready(class_id, waiting)
+        else:
+            heapq.heappush(waiting, entry)
+        if waiting[0] is entry:
+            slot = self._slot_of.get(class_id)
+            if slot is None:
+                heapq.heappush(self._ready, (negative_priority, sequence, class_id))
+            else:
+                self._heads[slot] = negative_priority, sequence
 
     def drop(self, workload: Workload) -> None:
         """A workload, wherever it stands, leaves the queue; its state must have changed already."""
@@ -118,57 +83,126 @@ class PendingQueue:
                 total[dimension] += request_class.queued * amount
         return total
 
-    def block(self, request_class: RequestClass) -> None:
-        """The class has been refused."""
-        class_id = request_class.class_id
-        self._woken.pop(class_id, None)
-        slot = len(self._slots)
-        if slot == len(self._needs):
-            self._needs = np.concatenate([self._needs, np.zeros_like(self._needs)])
-        self._needs[slot] = request_class.need
-        self._slots.append(class_id)
-        self._slot_of[class_id] = slot
-
-    def _free_slot(self, class_id: int) -> None:
-        slot, last = self._slot_of.pop(class_id), self._slots.pop()
-        if last != class_id:
-            self._needs[slot] = self._needs[len(self._slots)]
-            self._slots[slot] = last
-            self._slot_of[last] = slot
-
-    def wake(self, ledger: Ledger) -> None:
-        """Make ready what the ledger's freed rows and pools could help, and clear those notes."""
-        if ledger.freed_pools:
-            ledger.freed_pools = False
-            for class_id in [c for c in self._slots if self._classes[c].payloads is not None]:
-                self._unblock(class_id, None)
-        if not ledger.freed_rows:
-            return
-        if self._slots:
-            rows = np.fromiter(ledger.freed_rows, dtype=np.int64, count=len(ledger.freed_rows))
-            rows.sort()
-            fitting = np.empty(len(self._slots), dtype=np.int64)
-            found = kernels.classes_that_fit(self._needs, len(self._slots), ledger.free, rows, fitting)
-            for class_id in [self._slots[slot] for slot in fitting[:found].tolist()]:
-                self._unblock(class_id, rows)
-        ledger.freed_rows.clear()
-
-    def _unblock(self, class_id: int, rows: Int64Array | None) -> None:
-        waiting = self._first_valid(class_id)
-        if waiting is None:
-            return
-        self._free_slot(class_id)
-        if rows is not None:
-            self._woken[class_id] = rows
-        self._make_ready(class_id, waiting)
-
-    def is_blocked(self, class_id: int) -> bool:
-        """Whether the class has been refused and nothing has been freed for it since."""
-        return class_id in self._slot_of
-
     def workloads(self) -> Iterator[Workload]:
         """All queued workloads, by class and within it in queue order."""
         for waiting in self._waiting.values():
             for _, _, workload in sorted(waiting, key=lambda entry: entry[:2]):
                 if workload.state is State.QUEUED:
                     yield workload
+
+    def _first(self, class_id: int) -> _Entry | None:
+        """The first entry of a class that is still queued; None, and the class is forgotten, when nothing is left."""
+        waiting = self._waiting.get(class_id)
+        if waiting is None:
+            return None
+        while waiting and waiting[0][2].state is not State.QUEUED:
+            heapq.heappop(waiting)
+        if waiting:
+            return waiting[0]
+        del self._waiting[class_id], self._classes[class_id]
+        if class_id in self._slot_of:
+            self._free_slot(class_id)
+        return None
+
+    # -- a pass -----------------------------------------------------------------------------------------------------
+
+    def begin_pass(self, ledger: Ledger) -> bool:
+        """Take over what the ledger noted as freed; return whether there is anything to try."""
+        if ledger.freed_pools:
+            ledger.freed_pools = False
+            for class_id in [c for c in self._slots if self._classes[c].payloads is not None]:
+                self._make_ready(class_id)
+        self._rows = _NO_ROWS
+        if ledger.freed_rows:
+            if self._slots:
+                rows = np.fromiter(ledger.freed_rows, dtype=np.int64, count=len(ledger.freed_rows))
+                rows.sort()
+                self._rows, self._free = rows, ledger.free
+                self._pointers[: len(self._slots)] = 0
+            ledger.freed_rows.clear()
+        return bool(self._ready) or len(self._rows) > 0
+
+    def next_class(self) -> tuple[RequestClass, Workload, Int64Array | None] | None:
+        """Return the class whose first workload comes first, that workload, and the rows it is confined to, if it is.
+
+        The workload stays queued: answer with `take` or `block`. None when there is nothing left to try.
+        """
+        blocked = self._first_blocked() if len(self._rows) else None
+        while self._ready:
+            negative_priority, sequence, class_id = self._ready[0]
+            first = None if class_id in self._slot_of else self._first(class_id)
+            if first is None or first[:2] != (negative_priority, sequence):
+                # Overtaken by a workload that came later and goes first, or by an end in the queue.
+                heapq.heappop(self._ready)
+                if first is not None and first[:2] > (negative_priority, sequence):
+                    heapq.heappush(self._ready, (first[0], first[1], class_id))
+                continue
+            if blocked is not None and blocked[:2] < first[:2]:
+                break
+            return self._classes[class_id], first[2], None
+        if blocked is None:
+            return None
+        workload = blocked[2]
+        return self._classes[workload.class_id], workload, self._rows
+
+    def _first_blocked(self) -> _Entry | None:
+        """The first entry, in queue order, of all blocked classes that fit on a freed row as far as quantities go."""
+        while True:
+            count = len(self._slots)
+            slot = kernels.first_class_that_fits(
+                self._needs, self._heads, self._pointers, count, self._free, self._rows
+            )
+            if slot < 0:
+                return None
+            first = self._first(self._slots[slot])
+            if first is None:
+                continue
+            if (first[0], first[1]) == (int(self._heads[slot, 0]), int(self._heads[slot, 1])):
+                return first
+            self._heads[slot] = first[:2]
+
+    def take(self, request_class: RequestClass) -> None:
+        """The first workload of the class leaves the queue; its state must have changed already."""
+        class_id = request_class.class_id
+        request_class.queued -= 1
+        slot = self._slot_of.get(class_id)
+        first = self._first(class_id)
+        if slot is not None:
+            if first is not None:
+                self._heads[slot] = first[:2]
+            return
+        if first is None:
+            heapq.heappop(self._ready)
+        else:
+            heapq.heapreplace(self._ready, (first[0], first[1], class_id))
+
+    def block(self, request_class: RequestClass) -> None:
+        """The class has been refused."""
+        class_id = request_class.class_id
+        slot = self._slot_of.get(class_id)
+        if slot is None:
+            heapq.heappop(self._ready)
+            slot = len(self._slots)
+            if slot == len(self._needs):
+                self._needs = np.concatenate([self._needs, np.zeros_like(self._needs)])
+                self._heads = np.concatenate([self._heads, np.zeros_like(self._heads)])
+                self._pointers = np.concatenate([self._pointers, np.zeros_like(self._pointers)])
+            self._slots.append(class_id)
+            self._slot_of[class_id] = slot
+            self._needs[slot] = request_class.need
+            self._heads[slot] = self._waiting[class_id][0][:2]
+        self._pointers[slot] = len(self._rows)
+
+    def _make_ready(self, class_id: int) -> None:
+        first = self._first(class_id)
+        if first is not None:
+            self._free_slot(class_id)
+            heapq.heappush(self._ready, (first[0], first[1], class_id))
+
+    def _free_slot(self, class_id: int) -> None:
+        slot, last = self._slot_of.pop(class_id), self._slots.pop()
+        if last != class_id:
+            for column in (self._needs, self._heads, self._pointers):
+                column[slot] = column[len(self._slots)]
+            self._slots[slot] = last
+            self._slot_of[last] = slot

@@ -49,7 +49,8 @@ def dump(core: Core) -> bytes:
             counters=core.counters,
             state_counts=core.state_counts,
             nodes=core.cluster.nodes,
-            workloads=list(core.workloads.values()),
+            # Class ids are numbered by each core for itself.
+            workloads=[msgspec.structs.replace(workload, class_id=-1) for workload in core.workloads.values()],
             on_row=[list(held) for held in core.on_row],
             fences=list(core.fences.values()),
             operations=list(core.operations.values()),
@@ -101,3 +102,12 @@ def _restore_node(core: Core, node: Node) -> None:
     core.on_row.append({})
     core.cluster.add(node)
     core.ledger.set_live(row, node.state not in (NodeState.LOST, NodeState.REMOVED))
+
+
+def difference(one: bytes, other: bytes) -> str:
+    """The first field in which two dumps differ, with both values; "" where they are equal."""
+    left, right = msgspec.msgpack.decode(one), msgspec.msgpack.decode(other)
+    for field in left:
+        if left[field] != right[field]:
+            return f"{field}: {left[field]!r} against {right[field]!r}"
+    return ""

@@ -36,8 +36,8 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
 
     ``request`` is aligned with ``Trace.dimensions``. With ``count > 1`` the workloads are called ``<workload_id>/<i>``.
     ``service_ns`` is the intrinsic service time; None means censored: it runs past the horizon.
-    ``exit_code`` is how the service ends by itself (0 finished, otherwise failed). ``kill_at_ns`` is the instant at which
-    the user removed it, whatever its state. ``estimate_ns`` is the user's own run-time estimate.
+    ``exit_code`` is how the service ends by itself (0 finished, otherwise failed). ``kill_at_ns`` is the instant at
+    which the user removed it, whatever its state. ``estimate_ns`` is the user's own run-time estimate.
     ``constraints`` holds what the trace asks beyond quantities: ``{"different_machine": True}`` or
     ``{"node_labels": {"gpu_model": ["V100", "P100"]}}`` (any of the listed values).
     ``recorded_machine_id`` is set for work that the recording shows running on that machine at the trace's start.
@@ -82,13 +82,21 @@ class Trace(Protocol):
     default_cluster: str | None
     """A cluster specification to use when the trace has no machines of its own, else None."""
 
-    def machine_events(self) -> Iterator[MachineEvent]: ...
+    def machine_events(self) -> Iterator[MachineEvent]:
+        """Yield machine events by ``at_ns``."""
+        ...
 
-    def submissions(self) -> Iterator[Submission]: ...
+    def submissions(self) -> Iterator[Submission]:
+        """Yield submissions by ``at_ns``."""
+        ...
 
-    def demand(self) -> Iterator[Demand]: ...
+    def demand(self) -> Iterator[Demand]:
+        """Yield demand points by ``at_ns``; most traces have none."""
+        ...
 
-    def describe(self) -> dict[str, Any]: ...
+    def describe(self) -> dict[str, Any]:
+        """Return the facts of the trace as JSON-able values; it may read the streams."""
+        ...
 
 
 class TraceError(Exception):

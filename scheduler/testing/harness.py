@@ -109,7 +109,8 @@ class Harness:
         """Replace the core by one restored from its own snapshot."""
         data = snapshot.dump(self.core)
         self.core = snapshot.load(data, plugins=self._plugins, policy_factory=self._policy_factory)
-        assert snapshot.dump(self.core) == data
+        again = snapshot.dump(self.core)
+        assert again == data, snapshot.difference(data, again)
         invariants.check(self.core)
 
     def story(self, key: str) -> str:

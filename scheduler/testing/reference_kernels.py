@@ -31,6 +31,7 @@ def nth_fitting_row(free: Int64Array, need: Int64Array, mask: MaskArray, draw: f
     return int(rows[int(draw * len(rows))]) if len(rows) else -1
 
 
-def classes_that_fit(needs: Int64Array, free: Int64Array, rows: Int64Array) -> list[int]:
-    """The classes that fit on at least one of the rows."""
-    return [c for c in range(len(needs)) if (free[:, rows] >= needs[c][:, None]).all(axis=0).any()]
+def first_class_that_fits(needs: Int64Array, heads: Int64Array, free: Int64Array, rows: Int64Array) -> int:
+    """Of the classes that fit on at least one of the rows, the one with the least head, -1 where there is none."""
+    fitting = [c for c in range(len(needs)) if (free[:, rows] >= needs[c][:, None]).all(axis=0).any()]
+    return min(fitting, key=lambda c: tuple(heads[c]), default=-1)

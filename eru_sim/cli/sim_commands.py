@@ -1,0 +1,210 @@
+"""``eru sim``: replay, compare and verify; and ``eru explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eru_sim.cli import options
+from eru_sim.cli.answer import Answer, Table
+from eru_sim.cli.options import CHECK_EVERY, Output, Quiet, Seed, Source, given
+from eru_sim.cli.progress import ProgressBar
+from eru_sim.cli.trace_commands import fact_rows, notes
+from eru_sim.output import check_directory, check_file, human, title_of
+
+if TYPE_CHECKING:
+    from eru_sim.compare import Comparison
+
+app = typer.Typer(help="Replay traces, compare policies, verify recordings.", rich_markup_mode=None)
+
+_SHOWN_ALWAYS = (
+    "policy", "source", "cluster", "seed", "nodes", "workloads", "placed", "completed", "failed", "killed", "running",
+    "pending", "rejected", "lost", "evicted", "decisions", "placements", "utilisation", "queueing_delay_s", "horizon_s",
+    "wall_s", "cpu_s", "peak_rss_bytes", "decision_digest",
+)  # fmt: skip
+_SHOWN_WHEN_SET = (
+    "policy_params", "overcommit", "adopted", "starting", "stopping", "start_failures", "stale_completions",
+    "refused_requests",
+)  # fmt: skip
+_COMPARED = (
+    "utilisation_", "queueing_delay_p50_s", "queueing_delay_p90_s", "queueing_delay_p99_s", "completed", "pending",
+    "evicted", "cpu_s",
+)  # fmt: skip
+_Journal = Annotated[
+    str, typer.Argument(metavar="JOURNAL", show_default=False, help="A recording, written by eru sim replay --journal.")
+]
+
+
+@app.command(
+    epilog="\b\nExample:\n  eru sim replay 'synthetic:google2019?nodes=500&hours=1' --policy random --journal run.jsonl"
+)
+def replay(
+    source: Source,
+    cluster: options.ClusterSpec = "trace",
+    policy: options.Policy = "best-fit",
+    overcommit: options.Overcommit = None,
+    initial: options.Initial = "empty",
+    horizon: options.Horizon = None,
+    failures: options.Failures = None,
+    engine: options.Engine = None,
+    journal: Annotated[
+        str | None,
+        typer.Option(
+            "--journal", metavar="FILE", show_default=False, help="Record every event and command; .gz compresses."
+        ),
+    ] = None,
+    out: options.OutDirectory = None,
+    check: options.Check = False,
+    seed: Seed = 0,
+    output: Output = "table",
+    quiet: Quiet = False,
+) -> Answer:
+    """Run a trace through the scheduler in simulated time and show what came of it."""
+    from eru_sim.replay import replay as run
+
+    if out is not None:
+        check_directory(out, "--out")
+    if journal is not None:
+        check_file(journal, "--journal")
+    chosen = given(
+        cluster=cluster, overcommit=overcommit, initial=initial, horizon=horizon, failures=failures, engine=engine,
+        check_every=CHECK_EVERY if check else 0,
+    )  # fmt: skip
+    with ProgressBar(not quiet) as bar:
+        result = run(source, policy=policy, seed=seed, journal=journal, out=out, progress=bar, **chosen)
+        if out is not None:
+            from eru_sim.report import write_replay
+
+            bar(1.0, "drawing plots")
+            call = {"source": source, "policy": policy, "seed": seed, "options": chosen}
+            write_replay(result, out, arguments=call)
+    summary = result.summary
+    return Answer(
+        output=output,
+        data=summary,
+        records=[summary],
+        names=[summary["decision_digest"]],
+        tables=[Table(rows=_summary_rows(summary, output == "wide"))],
+        notes=notes(summary["assumptions"], summary["ignored"], summary["repaired"]),
+    )
+
+
+def _summary_rows(summary: Mapping[str, Any], wide: bool) -> list[tuple[str, str]]:
+    shown = {
+        name: value
+        for name, value in summary.items()
+        if wide or name in _SHOWN_ALWAYS or (name in _SHOWN_WHEN_SET and value)
+    }
+    texts: dict[str, str] = {}
+    if "seed" in shown:
+        texts["seed"] = str(shown["seed"])
+    for name, unit in (("utilisation", "_ratio"), ("queueing_delay_s", "_s")):
+        if name in shown:
+            texts[name] = ", ".join(f"{key} {human(unit, value)}" for key, value in shown[name].items())
+    rows = dict(fact_rows(shown, apart=("assumptions", "ignored", "repaired")))
+    rows.update({title_of(name): text for name, text in texts.items()})
+    return list(rows.items())
+
+
+@app.command(
+    epilog="\b\nExample:\n  eru sim compare 'synthetic:google2019?nodes=500&hours=1' --policy best-fit --policy random"
+    " --out results"
+)
+def compare(
+    source: Source,
+    policy: options.Policies = None,
+    replications: options.Replications = 1,
+    cluster: options.ClusterSpec = "trace",
+    overcommit: options.Overcommit = None,
+    initial: options.Initial = "empty",
+    horizon: options.Horizon = None,
+    failures: options.Failures = None,
+    engine: options.Engine = None,
+    out: options.OutDirectory = None,
+    check: options.Check = False,
+    seed: Seed = 0,
+    output: Output = "table",
+    quiet: Quiet = False,
+) -> Answer:
+    """Replay a trace under several policies, with the same seeds for all, and compare them in one table."""
+    from eru_sim.compare import compare as run
+
+    if out is not None:
+        check_directory(out, "--out")
+    chosen = given(
+        cluster=cluster, overcommit=overcommit, initial=initial, horizon=horizon, failures=failures, engine=engine,
+        check_every=CHECK_EVERY if check else 0,
+    )  # fmt: skip
+    with ProgressBar(not quiet) as bar:
+        comparison = run(
+            source, policies=policy or None, replications=replications, seed=seed, out=out, progress=bar, **chosen
+        )
+    data = comparison.to_dict()
+    lines = notes(comparison.assumptions, comparison.ignored, comparison.repaired)
+    if replications > 1:
+        lines.insert(0, f"mean of {replications} replications ± half of the 95 % interval (Student's t)")
+    return Answer(
+        output=output,
+        data=data,
+        records=data["table"],
+        names=comparison.policies,
+        tables=[_comparison_table(comparison, output == "wide")],
+        notes=lines,
+    )
+
+
+def _comparison_table(comparison: Comparison, wide: bool) -> Table:
+    from eru_sim.report import comparison_rows
+
+    metrics = [name for name in comparison.metrics if wide or name.startswith(_COMPARED)]
+    rows = comparison_rows(comparison, metrics)
+    title = f"{comparison.arguments['source']} on {comparison.results[0].summary['nodes']:,} nodes"
+    return Table(title=title, header=list(rows[0]), rows=[list(row.values()) for row in rows], may_turn=True)
+
+
+@app.command(epilog="\b\nExample:\n  eru sim verify run.jsonl && echo the recording holds")
+def verify(
+    journal: _Journal, policy: options.RecordedPolicy = None, output: Output = "table", quiet: Quiet = False
+) -> Answer:
+    """Feed a recording to the scheduler and compare every command; exit code 1 and the first difference if any."""
+    from eru_sim.verify import verify as run
+
+    with ProgressBar(not quiet) as bar:
+        outcome = run(journal, policy=policy, progress=bar)
+    facts = {"journal": journal, **outcome}
+    return Answer(
+        output=output,
+        data=facts,
+        records=[facts],
+        names=[journal],
+        tables=[Table(rows=fact_rows(facts))],
+        ok=bool(outcome["ok"]),
+    )
+
+
+def explain(
+    workload: Annotated[
+        str, typer.Argument(metavar="WORKLOAD", show_default=False, help="The id of a workload, node or operation.")
+    ],
+    journal: Annotated[
+        str, typer.Option("--journal", metavar="FILE", show_default=False, help="A recording of eru sim replay.")
+    ],
+    policy: options.RecordedPolicy = None,
+    output: Output = "table",
+    quiet: Quiet = False,
+) -> Answer:
+    """Tell the story of a workload from a recording, and why it was refused, if it was."""
+    from eru_sim.explain import explain as run
+
+    with ProgressBar(not quiet) as bar:
+        told = run(workload, journal=journal, policy=policy, progress=bar)
+    facts = {name: told[name] for name in ("workload", "state", "node", "diagnosis") if told.get(name) is not None}
+    tables = [Table(rows=fact_rows(facts))]
+    if output == "wide" and told["refusals"]:
+        refusals = [(human("_s", entry["at_s"]), entry["diagnosis"]) for entry in told["refusals"]]
+        tables.append(Table(title="Refusals", header=("at", "diagnosis"), rows=refusals, right_from=2))
+    return Answer(
+        output=output, data=told, records=told["chapters"], names=[workload], tables=tables, lines=told["story"]
+    )

@@ -1,0 +1,244 @@
+"""Bad input gives one line naming file, row, field, value and remedy, for every reader alike."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from trace_files import (
+    ALIBABA_ROWS,
+    AZURE_ROWS,
+    OPENB_HEADER,
+    OPENB_NODES,
+    OPENB_PODS,
+    SWF_ROW,
+    google2011_row,
+    small_alibaba2017,
+    small_azure2017,
+    small_google2011,
+    small_openb,
+    small_swf,
+)
+
+import traces
+
+SMALL: dict[str, tuple[Callable[[Path], str], str]] = {
+    "google2011": (small_google2011, "task_events/part-00000-of-00500.csv.gz"),
+    "openb": (small_openb, "openb_pod_list_default.csv.gz"),
+    "alibaba2017": (small_alibaba2017, "batch_task.csv"),
+    "swf": (small_swf, "log.swf"),
+    "azure2017": (small_azure2017, "decoded_dev_arrivals_lifetimes.csv"),
+}
+FORMATS = pytest.mark.parametrize("name", SMALL)
+
+
+def read_all(source: str) -> None:
+    trace = traces.open_trace(source)
+    list(trace.machine_events())
+    list(trace.submissions())
+
+
+def problem(source: str) -> str:
+    with pytest.raises(traces.TraceError) as caught:
+        read_all(source)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@FORMATS
+def test_small_files_of_every_format_are_read(name, tmp_path):
+    trace = traces.open_trace(SMALL[name][0](tmp_path))
+    description = trace.describe()
+    assert description["workloads"] >= 1
+    assert description["format"] == name
+    assert all(item.at_ns >= 0 for item in trace.submissions())
+
+
+@FORMATS
+def test_missing_path(name, tmp_path):
+    assert "no such file" in problem(f"{name}:{tmp_path / 'nowhere'}")
+
+
+@FORMATS
+def test_empty_directory_or_directory_in_place_of_a_file(name, tmp_path):
+    message = problem(f"{name}:{tmp_path}")
+    assert "holds no" in message or "is a directory" in message
+
+
+@FORMATS
+def test_file_in_place_of_a_directory_is_never_silently_taken(name, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("what,is,this\n")
+    message = problem(f"{name}:{file}")
+    assert str(file) in message
+
+
+@FORMATS
+def test_directory_with_the_name_of_the_file(name, tmp_path):
+    source = SMALL[name][0](tmp_path)
+    target = tmp_path / SMALL[name][1]
+    target.unlink()
+    target.mkdir()
+    message = problem(source)
+    assert "is a directory where a file is expected" in message
+
+
+@FORMATS
+def test_empty_file(name, tmp_path):
+    source = SMALL[name][0](tmp_path)
+    (tmp_path / SMALL[name][1]).write_bytes(b"")
+    assert "is empty" in problem(source)
+
+
+@FORMATS
+def test_truncated_gzip(name, tmp_path):
+    source = SMALL[name][0](tmp_path)
+    target = tmp_path / SMALL[name][1]
+    data = target.read_bytes()
+    packed = data if data[:2] == b"\x1f\x8b" else gzip.compress(data)
+    target.write_bytes(packed[:-12])
+    message = problem(source)
+    assert str(target) in message
+    assert "truncated" in message
+
+
+@FORMATS
+def test_corrupt_gzip(name, tmp_path):
+    source = SMALL[name][0](tmp_path)
+    (tmp_path / SMALL[name][1]).write_bytes(b"\x1f\x8b\x00rubbish")
+    assert "is not a sound gzip file" in problem(source)
+
+
+@FORMATS
+def test_bytes_that_are_not_utf8(name, tmp_path):
+    source = SMALL[name][0](tmp_path)
+    target = tmp_path / SMALL[name][1]
+    data = target.read_bytes()
+    plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    target.write_bytes(plain + b"\xff\xfe\n")
+    message = problem(source)
+    assert f"row {plain.count(10) + 1}" in message
+    assert "UTF-8" in message
+
+
+@FORMATS
+def test_wrong_number_of_fields(name, tmp_path):
+    source = SMALL[name][0](tmp_path)
+    target = tmp_path / SMALL[name][1]
+    data = target.read_bytes()
+    plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    target.write_bytes(plain + b"1,2\n")
+    message = problem(source)
+    assert f"row {plain.count(10) + 1}" in message
+    assert "fields where" in message
+
+
+# fmt: off
+BAD_CELLS = [
+    (
+        small_google2011,
+        google2011_row(0, 1, 0, 0) + google2011_row(1, 1, 0, 1, cpu="-0.5"),
+        "row 2: field cpu_request: '-0.5' is below 0",
+    ),
+    (
+        small_google2011,
+        google2011_row(0, 1, 0, 0, memory="lots"),
+        "row 1: field memory_request: 'lots' is not a decimal number",
+    ),
+    (
+        small_google2011,
+        google2011_row(0, 1, 0, 0, memory="nan"),
+        "row 1: field memory_request: 'nan' is not a decimal number",
+    ),
+    (small_google2011, google2011_row(0, 1, 0, 9), "field event_type: '9' is above 8"),
+    (small_google2011, google2011_row(0, 1, 0, 0, priority=12), "field priority: '12' is above 11"),
+    (small_google2011, google2011_row(-5, 1, 0, 0), "field time_us: '-5' is below 0"),
+    (small_google2011, google2011_row(0, 1, 0, 0).replace("0,,1", ",,1", 1), "row 1: field time_us: is empty"),
+    (small_google2011, google2011_row(9, 1, 0, 0) + google2011_row(8, 1, 0, 1),
+     "row 2: field time_us: '8' is before the row above"),
+    (small_google2011, google2011_row(0, 1, 0, 0) + "\n", "row 2: the line is blank"),
+    (small_openb, OPENB_PODS.replace("4000", "-4000"), "row 2: field cpu_milli: '-4000' is below 0"),
+    (small_openb, OPENB_PODS.replace("4000", "4.5e"), "row 2: field cpu_milli: '4.5e' is not a whole number"),
+    (small_openb, OPENB_PODS.replace("memory_mib", "memory"), "row 1: field memory_mib: column is missing"),
+    (small_openb, OPENB_PODS.replace("gpu_spec", "qos"), "row 1: field qos: column is there twice"),
+    (small_openb, OPENB_PODS + "p1,1,1,0,0,,,,0,0,0\n", "row 4: field name: 'p1' is there twice"),
+    (small_openb, OPENB_PODS.replace("50,12", "11,12"), "row 2: field deletion_time: '11' is before the pod's start"),
+    (small_openb, OPENB_PODS.replace("1,460", "2,460"), "row 2: field gpu_milli: '460' with 2 GPUs"),
+    (small_openb, OPENB_HEADER, "has no rows"),
+    (
+        small_alibaba2017,
+        ALIBABA_ROWS.replace("Failed", "Lost"),
+        "row 2: field status: 'Lost' is not one of Failed, Running",
+    ),
+    (small_alibaba2017, ALIBABA_ROWS.replace("50", "-50"), "row 1: field cpu: '-50' is below 0"),
+    (small_alibaba2017, ALIBABA_ROWS + ALIBABA_ROWS, "row 3: field task_id: task 1 of job 1 is there twice"),
+    (
+        small_alibaba2017,
+        ALIBABA_ROWS.replace("15,40", "15.5,40"),
+        "field task_create_time: '15.5' is not a whole number",
+    ),
+    (small_swf, SWF_ROW.replace("100 4", "abc 4"), "row 2: field run: 'abc' is not a decimal number"),
+    (small_swf, SWF_ROW.replace("100 4", "100 -4"), "row 2: field procs_allocated: '-4' is below -1"),
+    (small_swf, SWF_ROW.replace("1 10", "1 -10"), "row 2: field submit: '-10' is below 0"),
+    (small_swf, SWF_ROW + SWF_ROW, "row 3: field job: '1' is there twice"),
+    (small_swf, "", "holds no job that ran"),
+    (small_azure2017, AZURE_ROWS.replace("2.0", "-2.0", 1), "row 2: field vcpu: '-2.0' is below 0"),
+    (small_azure2017, AZURE_ROWS.replace("900,1200,1", "900,1200,2"), "row 3: field censored: '2' is above 1"),
+    (small_azure2017, AZURE_ROWS.replace("300,600,0", "700,600,0"), "row 2: field life_hi_s: '600' is below life_lo_s"),
+    (
+        small_azure2017,
+        AZURE_ROWS + "300,3,g,2.0,3.5,0,0,0\n",
+        "row 5: field arrival_bin_end_s: '300' is before the row above",
+    ),
+    (small_azure2017, "", "has no rows"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("small", "rows", "wanted"), BAD_CELLS, ids=[wanted for _, _, wanted in BAD_CELLS])
+def test_bad_cells_are_named(small, rows, wanted, tmp_path):
+    assert wanted in problem(small(tmp_path, rows))
+
+
+def test_bad_machine_rows_are_named(tmp_path):
+    assert "field event_type: '7' is above 2" in problem(small_google2011(tmp_path / "a", machines="0,5,7,B,0.5,0.5\n"))
+    nodes = OPENB_NODES.replace("64000", "many")
+    assert "row 2: field cpu_milli: 'many'" in problem(small_openb(tmp_path / "b", nodes=nodes))
+
+
+@pytest.mark.parametrize(
+    ("machines", "wanted"),
+    [
+        ("0,5,0,B,1,1\n9,5,0,B,1,1\n", "row 2: field event_type: '0' (add) of machine 5, which is there already"),
+        ("0,5,0,B,1,1\n9,6,1,B,1,1\n", "row 2: field event_type: '1' (remove) of machine 6, which is not there"),
+        ("0,5,2,B,1,1\n", "row 1: field event_type: '2' (update) of machine 5, which is not there"),
+    ],
+)
+def test_machines_that_come_twice_or_go_unseen_are_named(machines, wanted, tmp_path):
+    assert wanted in problem(small_google2011(tmp_path, machines=machines))
+
+
+def test_the_bad_row_is_found_far_into_a_file_of_many_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("traces.tabular.BLOCK_BYTES", 64)
+    rows = [google2011_row(time, 1, time, 0) for time in range(500)]
+    rows[400] = rows[400].replace("0.125", "0.12.5")
+    message = problem(small_google2011(tmp_path, "".join(rows)))
+    assert "row 401: field cpu_request: '0.12.5'" in message
+
+
+def test_a_last_line_without_newline_and_windows_line_ends_are_read(tmp_path):
+    trace = traces.open_trace(small_alibaba2017(tmp_path, ALIBABA_ROWS.replace("\n", "\r\n").rstrip()))
+    assert [item.count for item in trace.submissions()] == [3, 1]
+
+
+def test_a_list_that_is_not_there_names_the_lists_that_are(tmp_path):
+    message = problem(small_openb(tmp_path) + "?list=defualt")
+    assert "expected one of default (did you mean default?)" in message
+
+
+def test_a_log_without_machine_size_asks_for_it(tmp_path):
+    message = problem(small_swf(tmp_path, header=""))
+    assert "add ?procs=N, at least 4" in message

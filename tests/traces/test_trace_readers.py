@@ -1,0 +1,320 @@
+"""What each reader makes of tiny files whose every cell is known."""
+
+from __future__ import annotations
+
+import pytest
+from trace_files import (
+    ALIBABA_ROWS,
+    AZURE_ROWS,
+    OPENB_PODS,
+    SWF_ROW,
+    google2011_row,
+    small_alibaba2017,
+    small_azure2017,
+    small_google2011,
+    small_openb,
+    small_swf,
+    write,
+)
+
+import traces
+from traces import SECOND_NS, Submission
+
+US_NS = 1000
+GIB = 1 << 30
+
+
+def submissions(source: str) -> list[Submission]:
+    return list(traces.open_trace(source).submissions())
+
+
+def test_google2011_quantities_are_exact_integers(tmp_path):
+    rows = google2011_row(0, 1, 0, 0, cpu="0.0006247", memory="7.057e-05") + google2011_row(
+        0, 1, 1, 0, cpu="1", memory=""
+    )
+    (first, second) = submissions(small_google2011(tmp_path, rows))
+    assert first.request == (6_247, 70_570_000)
+    assert second.request == (10_000_000, 0)
+
+
+def test_google2011_an_inexact_quantity_is_rounded_half_to_even(tmp_path):
+    rows = google2011_row(0, 1, 0, 0, cpu="0.0005", memory="0.5") + google2011_row(
+        0, 1, 1, 0, cpu="0.0015", memory="0.3"
+    )
+    found = submissions(small_google2011(tmp_path, rows) + "?cpu_cores=1&memory_bytes=5")
+    assert [item.request for item in found] == [(0, 2), (2, 2)]
+
+
+def test_google2011_service_time_runs_from_the_last_start_before_the_first_end(tmp_path):
+    rows = "".join(
+        google2011_row(time, 1, 0, event)
+        for time, event in [(0, 0), (10, 1), (20, 2), (20, 0), (50, 1), (90, 4), (95, 0), (99, 1), (120, 3)]
+    )
+    (task,) = submissions(small_google2011(tmp_path, rows))
+    assert (task.at_ns, task.service_ns, task.exit_code, task.kill_at_ns) == (0, 40 * US_NS, 0, None)
+
+
+def test_google2011_request_and_flags_are_those_of_the_last_row_at_or_before_the_start(tmp_path):
+    rows = (
+        google2011_row(0, 1, 0, 0, cpu="0.1", different="0")
+        + google2011_row(0, 1, 0, 1, cpu="0.2", different="1", machine="5")
+        + google2011_row(5, 1, 0, 8, cpu="0.3", different="0")
+        + google2011_row(6, 1, 1, 0, cpu="0.4")
+        + google2011_row(7, 1, 1, 7, cpu="0.45")
+        + google2011_row(8, 1, 1, 5, cpu="0.5")
+    )
+    started, waiting = submissions(small_google2011(tmp_path, rows))
+    assert started.request[0] == 2_000_000
+    assert started.constraints == {"different_machine": True}
+    assert started.recorded_machine_id == "5"
+    assert waiting.request[0] == 4_500_000
+    assert (waiting.kill_at_ns, waiting.service_ns, waiting.constraints) == (8 * US_NS, None, None)
+    assert waiting.recorded_machine_id == ""
+
+
+def test_google2011_failure_kill_and_censoring(tmp_path):
+    rows = (
+        google2011_row(0, 1, 0, 0)
+        + google2011_row(1, 1, 0, 1)
+        + google2011_row(4, 1, 0, 3)
+        + google2011_row(5, 2, 0, 0)
+        + google2011_row(6, 2, 0, 1)
+        + google2011_row(9, 2, 0, 5)
+        + google2011_row(9, 2, 1, 0)
+    )
+    trace = traces.open_trace(small_google2011(tmp_path, rows))
+    failed, killed, censored = trace.submissions()
+    assert (failed.service_ns, failed.exit_code) == (3 * US_NS, 1)
+    assert (killed.service_ns, killed.kill_at_ns) == (None, 9 * US_NS)
+    assert (censored.service_ns, censored.kill_at_ns) == (None, None)
+    assert trace.horizon_ns == 9 * US_NS
+    described = trace.describe()
+    assert (described["censored"], described["killed"], described["failed"]) == (1, 1, 1)
+
+
+def test_google2011_order_is_time_then_job_then_index(tmp_path):
+    rows = "".join(google2011_row(0, job, index, 0) for job, index in [(10, 1), (9, 0), (10, 0)])
+    assert [item.workload_id for item in submissions(small_google2011(tmp_path, rows))] == ["9-0", "10-0", "10-1"]
+
+
+def test_google2011_priority_disk_and_drawn_lifetimes(tmp_path):
+    rows = "".join(google2011_row(0, 1, index, 0, priority=index) for index in range(12))
+    source = small_google2011(tmp_path, rows)
+    kept = submissions(source + "?priority_min=9&disk=true&lifetime=fit:google2011-jobs&seed=7")
+    every = submissions(source + "?lifetime=fit:google2011-jobs&seed=7")
+    assert [item.priority for item in kept] == [9, 10, 11]
+    assert kept[0].request == (1_250_000, 250_000_000_000, 100_000_000)
+    assert [item.service_ns for item in kept] == [item.service_ns for item in every[9:]]
+    assert all(item.service_ns for item in every)
+    assert submissions(source + "?lifetime=fit:google2011-jobs&seed=8")[0].service_ns != every[0].service_ns
+
+
+def test_google2011_machine_events_and_their_speedup(tmp_path):
+    machines = "0,5,0,B,0.5,0.25\n0,6,0,C,,\n1000,5,1,B,0.5,0.25\n2000,5,0,B,0.5,0.25\n4000,6,2,C,1,1\n"
+    source = small_google2011(tmp_path, machines=machines)
+    trace = traces.open_trace(source)
+    events = list(trace.machine_events())
+    assert [(event.at_ns, event.machine_id, event.kind) for event in events] == [
+        (0, "5", "add"),
+        (0, "6", "add"),
+        (1_000_000, "5", "remove"),
+        (2_000_000, "5", "add"),
+        (4_000_000, "6", "update"),
+    ]
+    assert events[0].capacity == {"cpu_millicores": 5_000_000, "memory_bytes": 250_000_000_000}
+    assert events[1].capacity == {"cpu_millicores": 0, "memory_bytes": 0}
+    assert events[2].capacity == {}
+    assert events[0].labels == {"platform": "B"}
+    assert trace.repaired["machine_add_without_capacity"] == 1
+    fast = traces.open_trace(source + "?machine_speedup=4")
+    assert [event.at_ns for event in fast.machine_events()] == [0, 0, 250_000, 500_000, 1_000_000]
+
+
+def test_google2011_reads_several_parts_and_reports_progress(tmp_path):
+    source = small_google2011(tmp_path, google2011_row(0, 1, 0, 0))
+    write(tmp_path / "task_events" / "part-00001-of-00500.csv", google2011_row(7, 1, 0, 1) + google2011_row(9, 1, 0, 4))
+    seen: list[float] = []
+    (task,) = traces.open_trace(source, progress=seen.append).submissions()
+    assert task.service_ns == 2 * US_NS
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+def test_streams_can_be_read_side_by_side_and_again(tmp_path):
+    trace = traces.open_trace(small_google2011(tmp_path))
+    one, two = trace.submissions(), trace.submissions()
+    machines = trace.machine_events()
+    assert next(one) == next(two)
+    assert next(machines).machine_id == "5"
+    assert len(list(trace.submissions())) == 1
+
+
+def test_openb_pods_and_nodes(tmp_path):
+    trace = traces.open_trace(small_openb(tmp_path))
+    plain, shared_gpu = trace.submissions()
+    assert (plain.workload_id, plain.request, plain.constraints) == ("p0", (1000, 32 << 20, 0), None)
+    assert (plain.at_ns, plain.service_ns, plain.exit_code) == (10 * SECOND_NS, 20 * SECOND_NS, 1)
+    assert shared_gpu.request == (4000, 64 << 20, 460)
+    assert shared_gpu.constraints == {"gpu": {"count": 1, "milli": 460}, "node_labels": {"gpu_model": ["P100", "T4"]}}
+    assert shared_gpu.service_ns == 38 * SECOND_NS
+    first, second = trace.machine_events()
+    assert first.capacity == {"cpu_millicores": 64000, "memory_bytes": 1 << 30, "gpu_milli": 2000}
+    assert second.labels == {"gpu_model": "T4"}
+
+
+def test_openb_whole_gpus_pending_pods_and_lists_without_times(tmp_path):
+    pods = OPENB_PODS + "p2,8000,64,8,1000,,LS,Pending,20,60,\n"
+    trace = traces.open_trace(small_openb(tmp_path, pods))
+    last = list(trace.submissions())[-1]
+    assert last.request[2] == 8000
+    assert last.service_ns == 40 * SECOND_NS
+    assert trace.repaired == {"pod_never_scheduled": 1}
+    write(
+        tmp_path / "openb_pod_list_bare.csv", "name,cpu_milli,memory_mib,num_gpu,gpu_milli\nb,1,1,0,0\na,1,1,4,1000\n"
+    )
+    bare = traces.open_trace(f"openb:{tmp_path}?list=bare")
+    assert [(pod.workload_id, pod.at_ns, pod.service_ns) for pod in bare.submissions()] == [
+        ("b", 0, None),
+        ("a", SECOND_NS, None),
+    ]
+    assert any("no times" in line for line in bare.assumptions)
+
+
+def test_alibaba2017_instances_become_a_count(tmp_path):
+    trace = traces.open_trace(small_alibaba2017(tmp_path))
+    first, second = trace.submissions()
+    assert (first.workload_id, first.job_id, first.count) == ("1-1", "1", 3)
+    assert (first.request, first.service_ns, first.exit_code) == ((500, 10_000_000_000), 10 * SECOND_NS, 0)
+    assert second.exit_code == 1
+    assert trace.default_cluster == "alibaba2017:1300"
+    assert trace.describe()["workloads"] == 4
+
+
+def test_alibaba2017_known_dirt_is_repaired_and_counted(tmp_path):
+    dirty = "create, end, job, task, number, status, cpu, mem\n" + ALIBABA_ROWS
+    dirty += "-5,-6,2,1,2,Terminated,50,0.02\n7,0,2,2,1,Running,,\n8,9,2,3,5,Waiting,,\n"
+    source = small_alibaba2017(tmp_path, dirty)
+    trace = traces.open_trace(source)
+    found = {item.workload_id: item for item in trace.submissions()}
+    assert list(found) == ["2-1", "2-2", "2-3", "1-1", "1-2"]
+    assert (found["2-1"].at_ns, found["2-1"].service_ns) == (0, 0)
+    assert found["1-1"].at_ns == 15 * SECOND_NS
+    assert found["2-2"].request == (500, 20_000_000_000)
+    assert found["2-2"].service_ns is None
+    assert trace.repaired == {"header_row": 1, "out_of_order_row": 1, "blank_request": 2, "end_before_start": 2}
+    assert any("moved by 5 s" in line for line in trace.assumptions)
+    assert [item.workload_id for item in submissions(source + "?blank=skip")] == ["2-1", "1-1", "1-2"]
+
+
+def test_swf_job_fields(tmp_path):
+    trace = traces.open_trace(small_swf(tmp_path))
+    (job,) = trace.submissions()
+    assert job == Submission(
+        10 * SECOND_NS,
+        "1",
+        (4000,),
+        job_id="1",
+        tenant="7",
+        service_ns=100 * SECOND_NS,
+        estimate_ns=200 * SECOND_NS,
+    )
+    (machine,) = trace.machine_events()
+    assert machine.capacity == {"cpu_millicores": 100_000}
+
+
+def test_swf_known_dirt_is_repaired_and_counted(tmp_path):
+    rows = [
+        "3 50 0 10 -1 -1 -1 8 -1 -1 0 -1 1 -1 -1 -1 -1 -1",
+        "1 20 0 0 4 -1 -1 4 20 -1 5 2 1 -1 -1 -1 -1 -1",
+        "2 20 0 9 0 -1 -1 -1 20 -1 1 2 1 -1 -1 -1 -1 -1",
+        "5 20.5 0 9 2 0.5 -1 2 20 -1 5 2 1 -1 -1 -1 -1 -1 {a,b} extra columns",
+        "4 20 0 9 2 -1 -1 2 20 -1 1 2 1 -1 -1 -1 -1 -1",
+    ]
+    trace = traces.open_trace(small_swf(tmp_path, "\n".join(rows) + "\n"))
+    jobs = list(trace.submissions())
+    assert [job.workload_id for job in jobs] == ["4", "5", "3"]
+    assert jobs[1].at_ns == 20_500_000_000
+    assert (jobs[2].request, jobs[2].exit_code, jobs[2].tenant, jobs[2].estimate_ns) == ((8000,), 1, "", None)
+    assert trace.repaired == {
+        "job_without_processors": 1,
+        "job_without_run_time": 1,
+        "out_of_order_row": 2,
+        "processors_from_request": 1,
+    }
+
+
+def test_swf_layouts_overrides_and_unix_times(tmp_path):
+    source = small_swf(tmp_path, SWF_ROW.replace("1 10 ", "1 1672529301 "), header="; MaxNodes: 10\n")
+    trace = traces.open_trace(source + "?layout=nodes&cores_per_node=4")
+    assert [event.capacity["cpu_millicores"] for event in trace.machine_events()] == [4000, 4000, 2000]
+    (job,) = trace.submissions()
+    assert (job.at_ns, job.count, job.request) == (0, 4, (1000,))
+    assert any("moved by 1672529301 s" in line for line in trace.assumptions)
+    (machine,) = traces.open_trace(source + "?procs=7").machine_events()
+    assert machine.capacity == {"cpu_millicores": 7000}
+
+
+def test_azure2017_midpoints_censoring_and_origin(tmp_path):
+    source = small_azure2017(tmp_path)
+    first, second, third = submissions(source + "?spread=bin-end")
+    assert (first.at_ns, first.request, first.service_ns) == (300 * SECOND_NS, (2000, 7 * GIB // 2), 450 * SECOND_NS)
+    assert (second.service_ns, second.job_id) == (None, "batch-1")
+    assert (third.at_ns, third.service_ns) == (600 * SECOND_NS, 0)
+    assert submissions(source + "?spread=bin-end&lifetime=hi")[0].service_ns == 600 * SECOND_NS
+    spread = submissions(source)
+    assert all(0 <= item.at_ns <= 300 * SECOND_NS for item in spread[:2])
+    assert spread == submissions(source)
+    assert spread != submissions(source + "?seed=5")
+    trace = traces.open_trace(source)
+    assert (trace.horizon_ns, trace.default_cluster) == (900 * SECOND_NS, "azure:5000")
+
+
+def test_azure2017_may_be_one_decoded_file(tmp_path):
+    source = small_azure2017(tmp_path)
+    assert submissions(source) == submissions(f"{source}/decoded_dev_arrivals_lifetimes.csv")
+
+
+def test_azure2017_raw_files_give_the_same_stream_as_decoded_ones(tmp_path):
+    decoded = small_azure2017(tmp_path / "decoded", AZURE_ROWS)
+    raw = tmp_path / "raw"
+    write(raw / "flav_map.txt", "1,0.75 a\n2,3.5 g\n")
+    write(raw / "v1.interval_map.txt", "0 0\n300 1\n600 1\n900 2\n1200 2\n")
+    write(raw / "v1.dev.txt", "600 g,|,a,|,\n900 g,|,\n")
+    write(raw / "v1.dev.c2100000.txt", "600 U1,|,C2,|,\n900 U0,|,\n")
+    assert submissions(f"azure2017:{raw}") == submissions(decoded)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("flav_map.txt", "1,0.75,a\n", "row 1: '1,0.75,a' is not 'vcpu,mem_gb letter'"),
+        ("flav_map.txt", "x,0.75 a\n2,3.5 g\n", "row 1: field vcpu: 'x' is not a decimal number"),
+        ("v1.dev.txt", "600 g,|,z,|,\n", "row 1: field flavor: 'z' is not in flav_map.txt"),
+        ("v1.dev.txt", "sixty g,|,\n", "row 1: field time: 'sixty' is not a whole number"),
+        ("v1.dev.c2100000.txt", "600 U1,|,X2,|,\n", "row 1: field duration: 'X2'"),
+        ("v1.dev.c2100000.txt", "600 U1,|,\n", "does not match v1.dev.txt VM by VM"),
+        ("v1.interval_map.txt", "0\n", "row 1: '0' is not 'seconds bin'"),
+    ],
+)
+def test_azure2017_raw_files_are_checked(name, text, wanted, tmp_path):
+    write(tmp_path / "flav_map.txt", "1,0.75 a\n2,3.5 g\n")
+    write(tmp_path / "v1.interval_map.txt", "0 0\n300 1\n600 1\n900 2\n")
+    write(tmp_path / "v1.dev.txt", "600 g,|,a,|,\n")
+    write(tmp_path / "v1.dev.c2100000.txt", "600 U1,|,C2,|,\n")
+    write(tmp_path / name, text)
+    with pytest.raises(traces.TraceError) as caught:
+        traces.open_trace(f"azure2017:{tmp_path}")
+    assert wanted in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_azure2017_train_draws_lifetimes_from_dev(tmp_path):
+    source = small_azure2017(tmp_path)
+    write(
+        tmp_path / "decoded_train_arrivals.csv",
+        "arrival_bin_end_s,batch_id,flavor,vcpu,mem_gb\n300,0,a,1.0,0.75\n300,0,g,2.0,3.5\n600,1,g,2.0,3.5\n",
+    )
+    assert {item.service_ns for item in submissions(source + "?set=train")} == {None}
+    drawn = submissions(source + "?set=train&lifetime=fit:dev")
+    assert drawn[0].service_ns is None
+    assert {item.service_ns for item in drawn[1:]} <= {450 * SECOND_NS, 0}

@@ -1,0 +1,75 @@
+"""Tiny hand-made files of every format, for the tests of the readers."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+
+def write(path: Path, text: str) -> Path:
+    """Write ``text`` to ``path``, compressed if its name ends in .gz."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = text.encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def google2011_row(
+    time: int,
+    job: int,
+    index: int,
+    event: int,
+    *,
+    machine: str = "",
+    cpu: str = "0.125",
+    memory: str = "0.25",
+    priority: int = 2,
+    different: str = "0",
+    missing: str = "",
+) -> str:
+    """Return one line of task_events."""
+    return f"{time},{missing},{job},{index},{machine},{event},alice,1,{priority},{cpu},{memory},0.0001,{different}\n"
+
+
+GOOGLE_MACHINES = "0,5,0,B,0.5,0.2493\n0,6,0,C,1,1\n"
+OPENB_NODES = "sn,cpu_milli,memory_mib,gpu,model\nn0,64000,1024,2,P100\nn1,32000,512,8,T4\n"
+OPENB_HEADER = (
+    "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time\n"
+)
+OPENB_PODS = OPENB_HEADER + "p1,4000,64,1,460,P100|T4,LS,Running,10,50,12\np0,1000,32,0,0,,BE,Failed,10,30,10\n"
+ALIBABA_ROWS = "10,20,1,1,3,Terminated,50,0.01\n15,40,1,2,1,Failed,100,0.03\n"
+SWF_ROW = "1 10 5 100 4 -1 -1 4 200 -1 1 7 1 -1 -1 -1 -1 -1\n"
+AZURE_HEADER = "arrival_bin_end_s,batch_id,flavor,vcpu,mem_gb,life_lo_s,life_hi_s,censored\n"
+AZURE_ROWS = "600,0,g,2.0,3.5,300,600,0\n600,1,a,1.0,0.75,900,1200,1\n900,2,g,2.0,3.5,0,0,0\n"
+
+
+def small_google2011(root: Path, tasks: str | None = None, machines: str = GOOGLE_MACHINES) -> str:
+    """Write a google2011 directory and return its source."""
+    rows = google2011_row(0, 1, 0, 0) + google2011_row(0, 1, 0, 1, machine="5") if tasks is None else tasks
+    write(root / "machine_events" / "part-00000-of-00001.csv.gz", machines)
+    write(root / "task_events" / "part-00000-of-00500.csv.gz", rows)
+    return f"google2011:{root}"
+
+
+def small_openb(root: Path, pods: str = OPENB_PODS, nodes: str = OPENB_NODES) -> str:
+    """Write an openb directory and return its source."""
+    write(root / "openb_node_list_gpu_node.csv", nodes)
+    write(root / "openb_pod_list_default.csv.gz", pods)
+    return f"openb:{root}"
+
+
+def small_alibaba2017(root: Path, rows: str = ALIBABA_ROWS) -> str:
+    """Write a batch_task table and return its source."""
+    write(root / "batch_task.csv", rows)
+    return f"alibaba2017:{root}"
+
+
+def small_swf(root: Path, rows: str = SWF_ROW, header: str = "; MaxProcs: 100\n") -> str:
+    """Write a job log and return its source."""
+    return f"swf:{write(root / 'log.swf', header + rows)}"
+
+
+def small_azure2017(root: Path, rows: str = AZURE_ROWS) -> str:
+    """Write the decoded dev set and return its source."""
+    write(root / "decoded_dev_arrivals_lifetimes.csv", AZURE_HEADER + rows)
+    return f"azure2017:{root}"
