@@ -58,6 +58,7 @@ class Cluster:
         self.live_capacity: list[int] = []
         """The physical capacity of all live nodes, by dimension; empty before the first node."""
         self._domain_names: dict[str, dict[str, int]] = {}
+        self._amounts: list[dict[int, int]] = []
 
     @property
     def row_count(self) -> int:
@@ -75,7 +76,11 @@ class Cluster:
             names = self._domain_names.setdefault(level, {})
             names.setdefault(domain, len(names))
         self.open_mask[node.row] = node.state is NodeState.READY
-        self.live_capacity = self.live_capacity or [0] * len(node.capacity)
+        if not self._amounts:
+            self._amounts = [{} for _ in node.capacity]
+            self.live_capacity = [0] * len(node.capacity)
+        if node.state is not NodeState.REMOVED:
+            self._count_amounts(node, 1)
         if node.state not in GONE:
             self._count_live(node, 1)
 
@@ -88,15 +93,31 @@ class Cluster:
         self.open_mask[node.row] = state is NodeState.READY
         if state is NodeState.REMOVED:
             del self.by_id[node.node_id]
+            self._count_amounts(node, -1)
 
     def set_capacity(self, node: Node, capacity: tuple[int, ...]) -> None:
-        """Change a node's physical capacity."""
+        """Change the physical capacity of a node that is not removed."""
         live = node.state not in GONE
+        self._count_amounts(node, -1)
         if live:
             self._count_live(node, -1)
         node.capacity = capacity
+        self._count_amounts(node, 1)
         if live:
             self._count_live(node, 1)
+
+    def largest(self) -> list[int]:
+        """The largest physical capacity of any node that is not removed, by dimension; empty before the first node."""
+        return [max(amounts, default=0) for amounts in self._amounts]
+
+    def _count_amounts(self, node: Node, change: int) -> None:
+        """Count how many nodes have which amount: there are few different ones, so the largest is found quickly."""
+        for amounts, amount in zip(self._amounts, node.capacity, strict=True):
+            count = amounts.get(amount, 0) + change
+            if count:
+                amounts[amount] = count
+            else:
+                del amounts[amount]
 
     def _count_live(self, node: Node, sign: int) -> None:
         self.live_count += sign

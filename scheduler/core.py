@@ -653,7 +653,7 @@ class Core:
                 topology=dict(event.topology),
             )
         )
-        self.planner.update_reference(capacity)
+        self.planner.update_reference()
 
     def _node(self, node_id: str, *states: NodeState, operation_id: str = "") -> Node | None:
         """The node if it is in one of the states; otherwise None, and whoever asked is told."""
@@ -675,6 +675,8 @@ class Core:
             self.ledger.touch(node.row)
 
     def _change_capacity(self, node: Node, capacity: tuple[int, ...]) -> None:
+        if capacity == node.capacity:
+            return
         self.cluster.set_capacity(node, capacity)
         self.ledger.set_total(node.row, self.config.overcommitted(capacity))
         self.planner.update_reference()

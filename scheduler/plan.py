@@ -75,6 +75,7 @@ class Planner:
         self.policy = policy
         self.policy_epoch = 0
         self.reference: Int64Array = np.ones(len(dimensions), dtype=np.int64)
+        self._largest: list[int] = []
         self._scratch_mask: MaskArray = np.zeros(0, dtype=np.uint8)
 
     # -- what the caches depend on --------------------------------------------------------------------------------
@@ -84,16 +85,12 @@ class Planner:
         self.policy = policy
         self.policy_epoch += 1
 
-    def update_reference(self, capacity: Sequence[int] | None = None) -> None:
-        """Recalculate the largest capacity by dimension; given one that was added, only compare with that."""
-        if capacity is not None:
-            reference = np.maximum(self.reference, np.array(capacity, dtype=np.int64))
-        else:
-            reference = np.ones_like(self.reference)
-            for node in self.cluster.by_id.values():
-                reference = np.maximum(reference, np.array(node.capacity, dtype=np.int64))
-        if (reference != self.reference).any():
-            self.reference = reference
+    def update_reference(self) -> None:
+        """Take note that the largest capacities may have changed."""
+        largest = self.cluster.largest()
+        if largest != self._largest:
+            self._largest = largest
+            self.reference = np.maximum(np.array(largest, dtype=np.int64), 1)
             self.policy_epoch += 1
 
     def columns(self, rows: Int64Array | None = None) -> NodeColumns:
