@@ -233,9 +233,13 @@ def _told(
     if progress is None:
         return None
     which = label if replications == 1 else f"{label} {replication + 1}/{replications}"
+    reached = done / total
+    progress(reached, which)
 
     def report(fraction: float, text: str) -> None:
-        progress((done + fraction) / total, f"{which}: {text}" if text else which)
+        nonlocal reached
+        reached = max(reached, (done + fraction) / total)
+        progress(reached, f"{which}: {text}")
 
     return report
 

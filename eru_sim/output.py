@@ -75,12 +75,14 @@ def human(name: str, value: Any) -> str:
         return _human_number(name, value)
     if isinstance(value, list):
         return ", ".join(human(name, item) for item in value) or "-"
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{title_of(key)}: {human(key, item)}" for key, item in value.items()) + ")"
     return printable(str(value))
 
 
 def human_column(name: str, values: Sequence[tuple[float | None, float | None]]) -> list[str]:
     """Return texts for values with their half-widths (``12 ± 3 min``), all in the unit that suits the largest value."""
-    unit = _unit(name, max((abs(value) for value, _ in values if value is not None), default=0.0))
+    unit = unit_of(name, max((abs(value) for value, _ in values if value is not None), default=0.0))
     texts = []
     for value, half in values:
         if value is None:
@@ -94,7 +96,7 @@ def human_column(name: str, values: Sequence[tuple[float | None, float | None]])
 
 
 def _human_number(name: str, value: float) -> str:
-    return _in_unit(value, _unit(name, abs(value)))
+    return _in_unit(value, unit_of(name, abs(value)))
 
 
 def _in_unit(value: float, unit: tuple[float, str, int]) -> str:
@@ -102,14 +104,14 @@ def _in_unit(value: float, unit: tuple[float, str, int]) -> str:
     return f"{_number(value / size, decimals)} {label}".rstrip()
 
 
-def _unit(name: str, value: float) -> tuple[float, str, int]:
-    """Return size, label and decimals of the unit that suits a value of that name."""
+def unit_of(name: str, value: float) -> tuple[float, str, int]:
+    """Return size, label and decimals of the unit that suits a value of that name, which is not negative."""
     if name.endswith("_bytes"):
         return _scale(value, _BINARY, 1024.0)
     if name.endswith("_bps"):
         return _scale(value, tuple(f"{prefix}bit/s" for prefix in _DECIMAL), 1000.0)
     if name.endswith("_ns"):
-        size, label, decimals = _unit("_s", value / 1e9)
+        size, label, decimals = unit_of("_s", value / 1e9)
         return size * 1e9, label, decimals
     if name.endswith("_s"):
         unit, label = next(((unit, label) for least, unit, label in _TIMES if value >= least))

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
-from eru_sim.output import heading, human, title_of
+from eru_sim.output import heading, human, title_of, unit_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ _TIME_UNITS = (
 
 
 def new_figure(
-    rows: int = 1, columns: int = 1, *, width: float = 8.0, height: float = 4.2
+    rows: int = 1, columns: int = 1, *, width: float = 9.0, height: float = 4.2
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure and its axes in reading order, made without pyplot."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -100,6 +100,7 @@ def queue_length(results_or_timeline: Any, ax: Axes | None = None) -> Axes:
     axes.set_title("Queue length")
     axes.set_ylabel("workloads queued")
     axes.yaxis.set_major_formatter(FuncFormatter(_count_label))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _, highest = _reach(axes)
     axes.set_ylim(0.0, highest * 1.05 if highest > 0 else 1.0)
     if axes.lines and highest == 0:
@@ -120,22 +121,26 @@ def delay_cdf(delays: Any, ax: Axes | None = None) -> Axes:
     positive = np.concatenate([values[values > 0] for values in samples.values()] or [np.zeros(0)])
     low, high = (float(positive.min()), float(positive.max())) if len(positive) else (0.1, 10.0)
     left, right = max(low, high * 1e-9) / 1.5, high * 1.5
+    if right < 100 * left:
+        left, right = left / 5, right * 5
     axes.set_xscale("log")
     axes.set_xlim(left, right)
     for index, (label, values) in enumerate(samples.items()):
         if not len(values):
-            axes.plot([], [], label=f"{label} (nothing placed)", **_style(index))
+            axes.plot([], [], label=f"{label}\n(nothing placed)", **_style(index))
             continue
         undelayed = float((values <= 0).mean())
-        name = f"{label} ({100 * undelayed:.3g} % at once)"
+        name = f"{short(label)}\n({100 * undelayed:.3g} % at once)"
         _draw_cdf(axes, values, left, right, name, index)
     for quantile in _QUANTILES:
         axes.axhline(quantile, color="0.6", linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
-    axes.set_yticks([0.0, 0.25, 0.5, 0.75, 0.9, 0.99], ["0 %", "25 %", "50 %", "75 %", "90 %", "99 %"])
-    axes.yaxis.get_majorticklabels()[-1].set_verticalalignment("bottom")
     entries = [float((values <= 0).mean()) for values in samples.values() if len(values)]
-    axes.set_ylim(max(0.0, min(entries, default=0.0) - 0.08) if len(positive) else 0.0, 1.02)
-    axes.xaxis.set_major_locator(FixedLocator(list(_DURATIONS)))
+    lowest = max(0.0, min(entries, default=0.0) - 0.08) if len(positive) else 0.0
+    shares = (0.8, 0.85, 0.9, 0.95, 0.99) if lowest > 0.7 else (0.0, 0.25, 0.5, 0.75, 0.9, 0.99)
+    axes.set_yticks(shares, [f"{100 * share:.0f} %" for share in shares])
+    axes.set_ylim(lowest, 1.02)
+    ticks = [duration for duration in _DURATIONS if left <= duration <= right]
+    axes.xaxis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // 8)]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human("_s", float(f"{value:.3g}"))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_title("Queueing delay of first placements (marks: p50, p90, p99)")
@@ -144,7 +149,7 @@ def delay_cdf(delays: Any, ax: Axes | None = None) -> Axes:
     axes.grid(True, which="major", alpha=0.35)
     if samples and not len(positive):
         _remark(axes, "no placement was delayed" if any(map(len, samples.values())) else "nothing was placed")
-    _legend(axes, location="lower right")
+    _legend(axes)
     return axes
 
 
@@ -182,7 +187,9 @@ def policy_bars(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axe
     axes.set_yticks(places, labels)
     if labels:
         axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4) if widest > 0 else FixedLocator([0.0]))
+    size = unit_of(metric, widest)[0]
+    ticks = MaxNLocator(nbins=4).tick_values(0.0, widest * 1.35 / size) if widest > 0 else (0.0,)
+    axes.xaxis.set_major_locator(FixedLocator([tick * size for tick in ticks]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human(metric, float(f"{value:.6g}"))))
     axes.tick_params(axis="x", labelsize=8)
     axes.set_title(heading(metric), fontsize=10.5)
@@ -283,6 +290,10 @@ def _draw_series(axes: Axes, timelines: Mapping[str, pd.DataFrame], column: str)
     axes.grid(True, alpha=0.35)
     if drawn:
         axes.margins(x=0.01)
+        if not any(
+            len(timeline) and timeline["at_s"].max() > timeline["at_s"].min() for timeline in timelines.values()
+        ):
+            axes.set_xlim(0.0, 1.0)
         _legend(axes)
     else:
         _remark(axes, "no data")
@@ -328,11 +339,18 @@ def _style(index: int) -> dict[str, Any]:
     return {"color": PALETTE[index % len(PALETTE)], "linestyle": _LINES[index % len(_LINES)], "linewidth": 1.6}
 
 
-def _legend(axes: Axes, location: Any = "best") -> None:
+def _legend(axes: Axes) -> None:
+    """Put a legend beside the axes, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.legend(
-            handles, [short(label, 44) for label in labels], loc=location, fontsize=8, framealpha=0.85, handlelength=3.2
+            handles=handles,
+            labels=[short(label, 44) for label in labels],
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1.0),
+            borderaxespad=0.0,
+            fontsize=8,
+            handlelength=3.2,
         )
 
 

@@ -100,7 +100,7 @@ def replay_plots(result: ReplayResult) -> dict[str, bytes]:
             *(lambda ax, name=name: plots.utilisation(result, name, ax) for name in dimensions),
             lambda ax: plots.queue_length(result, ax),
         ],
-        columns=1, width=8.0, height=3.2,
+        columns=1, width=9.0, height=3.0,
     )  # fmt: skip
     images = {"utilisation.png": plots.to_png(figure)}
     figure, (axes,) = plots.new_figure()

@@ -115,7 +115,8 @@ def _render(table: Table, style: _Style) -> str:
         highlight=False, markup=False, emoji=False,
     )  # fmt: skip
     grid = _grid(table)
-    if table.may_turn and Measurement.get(console, console.options, grid).maximum > console.width:
+    wanted = Measurement.get(console, console.options.update_width(_PIPE_WIDTH), grid).maximum
+    if table.may_turn and wanted > console.width:
         names, *columns = zip(table.header, *table.rows, strict=True)
         grid = _grid(replace(table, header=names, rows=columns))
     if table.title:
