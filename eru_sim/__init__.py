@@ -9,22 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eru_sim.compare import Comparison, compare
+    from eru_sim.comparison import Comparison, compare
     from eru_sim.errors import EruError
-    from eru_sim.explain import explain
-    from eru_sim.replay import ReplayResult, replay
-    from eru_sim.verify import verify
+    from eru_sim.explanation import explain
+    from eru_sim.simulation import ReplayResult, replay
+    from eru_sim.verification import verify
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Comparison": "eru_sim.compare",
+    "Comparison": "eru_sim.comparison",
     "EruError": "eru_sim.errors",
-    "ReplayResult": "eru_sim.replay",
-    "compare": "eru_sim.compare",
-    "explain": "eru_sim.explain",
-    "replay": "eru_sim.replay",
-    "verify": "eru_sim.verify",
+    "ReplayResult": "eru_sim.simulation",
+    "compare": "eru_sim.comparison",
+    "explain": "eru_sim.explanation",
+    "replay": "eru_sim.simulation",
+    "verify": "eru_sim.verification",
 }
 
 __all__ = ["Comparison", "EruError", "ReplayResult", "compare", "explain", "replay", "verify"]

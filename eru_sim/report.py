@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eru_sim import plots
-from eru_sim.compare import HALF_WIDTH
+from eru_sim.comparison import HALF_WIDTH
 from eru_sim.output import file_part, flatten, human, human_column, jsonable, printable, title_of, versions, write_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from eru_sim.compare import Comparison
-    from eru_sim.replay import ReplayResult
+    from eru_sim.comparison import Comparison
+    from eru_sim.simulation import ReplayResult
 
 _TIMINGS = ("startup_s", "load_s", "wall_s", "cpu_s", "peak_rss_bytes")
 _BARS = (

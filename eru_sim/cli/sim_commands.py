@@ -15,7 +15,7 @@ from eru_sim.cli.trace_commands import fact_rows, notes
 from eru_sim.output import check_directory, check_file, human, title_of
 
 if TYPE_CHECKING:
-    from eru_sim.compare import Comparison
+    from eru_sim.comparison import Comparison
 
 app = typer.Typer(help="Replay traces, compare policies, verify recordings.", rich_markup_mode=None)
 
@@ -62,7 +62,7 @@ def replay(
     quiet: Quiet = False,
 ) -> Answer:
     """Run a trace through the scheduler in simulated time and show what came of it."""
-    from eru_sim.replay import replay as run
+    from eru_sim.simulation import replay as run
 
     if out is not None:
         check_directory(out, "--out")
@@ -129,7 +129,7 @@ def compare(
     quiet: Quiet = False,
 ) -> Answer:
     """Replay a trace under several policies, with the same seeds for all, and compare them in one table."""
-    from eru_sim.compare import compare as run
+    from eru_sim.comparison import compare as run
 
     if out is not None:
         check_directory(out, "--out")
@@ -169,7 +169,7 @@ def verify(
     journal: _Journal, policy: options.RecordedPolicy = None, output: Output = "table", quiet: Quiet = False
 ) -> Answer:
     """Feed a recording to the scheduler and compare every command; exit code 1 and the first difference if any."""
-    from eru_sim.verify import verify as run
+    from eru_sim.verification import verify as run
 
     with ProgressBar(not quiet) as bar:
         outcome = run(journal, policy=policy, progress=bar)
@@ -196,7 +196,7 @@ def explain(
     quiet: Quiet = False,
 ) -> Answer:
     """Tell the story of a workload from a recording, and why it was refused, if it was."""
-    from eru_sim.explain import explain as run
+    from eru_sim.explanation import explain as run
 
     with ProgressBar(not quiet) as bar:
         told = run(workload, journal=journal, policy=policy, progress=bar)

@@ -23,7 +23,7 @@ def eru(capsys: pytest.CaptureFixture[str]) -> Eru:
 @pytest.fixture(scope="session")
 def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recording of a short run on a cluster that is too small."""
-    from eru_sim.replay import replay
+    from eru_sim.simulation import replay
 
     path = tmp_path_factory.mktemp("journal") / "run.jsonl"
     replay(SOURCE, journal=path, engine="start=2s")

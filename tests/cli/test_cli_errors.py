@@ -104,7 +104,7 @@ def test_what_a_run_may_raise(
     def replay(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(importlib.import_module("eru_sim.replay"), "replay", replay)
+    monkeypatch.setattr(importlib.import_module("eru_sim.simulation"), "replay", replay)
     # The frame of this test counts as the user's own code, as that of a policy would.
     monkeypatch.setattr("eru_sim.cli.errors._frame_of_user", lambda trace: None)
     monkeypatch.delenv("ERU_DEBUG", raising=False)

@@ -57,7 +57,7 @@ def test_wide_says_more(eru: Eru) -> None:
 def test_ignored_and_repaired_stand_below_the_table(eru: Eru, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
 
-    module = importlib.import_module("eru_sim.replay")
+    module = importlib.import_module("eru_sim.simulation")
     original = module.replay
 
     def replay(*args: object, **kwargs: object) -> object:

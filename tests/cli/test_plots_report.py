@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from eru_sim import plots
-from eru_sim.compare import Comparison, compare, mean_and_half_width
+from eru_sim.comparison import Comparison, compare, mean_and_half_width
 from eru_sim.errors import EruError
 from eru_sim.output import check_directory, human, human_column, jsonable, one_line, to_json, write_files
 from eru_sim.report import command_line, comparison_html, comparison_plots, python_call, replay_html
@@ -95,7 +95,7 @@ def test_table_has_means_and_intervals(comparison: Comparison) -> None:
 
 
 def test_one_replication_has_no_interval_and_is_the_plain_replay() -> None:
-    from eru_sim.replay import replay
+    from eru_sim.simulation import replay
 
     policies = importlib.import_module("scheduler.policies")
     found = compare(SOURCE, policies=[policies.WorstFit(), "random?seed=3"], horizon="120s")

@@ -18,7 +18,7 @@ from eru_sim.output import check_directory, jsonable, to_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from eru_sim.replay import ReplayResult
+    from eru_sim.simulation import ReplayResult
     from scheduler.policies import Policy
 
 Progress = Callable[[float, str], None]
@@ -124,7 +124,7 @@ def compare(
     written when all runs are done, whole or not at all. Raises EruError for an argument that makes no sense, and what
     `replay` raises.
     """
-    from eru_sim.replay import replay
+    from eru_sim.simulation import replay
 
     chosen = _chosen(policies)
     if replications < 1:

@@ -9,7 +9,7 @@ import msgspec
 
 from eru_sim.journal_file import open_journal
 from eru_sim.recording import core_of
-from eru_sim.replay import Progress, progress_of_file
+from eru_sim.simulation import Progress, progress_of_file
 from scheduler.journal import Batch, JournalError
 
 if TYPE_CHECKING:
