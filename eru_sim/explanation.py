@@ -63,4 +63,3 @@ def explain(
         "refusals": refusals,
         "diagnosis": refusals[-1]["diagnosis"] if refusals else None,
     }
-

@@ -133,9 +133,7 @@ class Feed:
     def _machine_event(self, machine: MachineEvent) -> Any:
         """The event of a node, or None where nothing changes."""
         node_id = machine.machine_id
-        capacity = {
-            self._names[column]: amount for column, amount in machine.capacity.items() if column in self._names
-        }
+        capacity = {self._names[column]: amount for column, amount in machine.capacity.items() if column in self._names}
         up = self._is_up.get(node_id)
         if machine.kind == "remove":
             if not up:

@@ -215,7 +215,9 @@ def _assumptions(
     of_trace: tuple[str, ...], of_machines: tuple[str, ...], model: EngineModel, initial: str, horizon_ns: int | None
 ) -> list[str]:
     """Everything assumed in this run, one sentence each."""
-    engine = f"start {model.start_ns / 1e9:g} s, stop {model.stop_ns / 1e9:g} s, image pull {model.image_pull_ns / 1e9:g} s"
+    engine = (
+        f"start {model.start_ns / 1e9:g} s, stop {model.stop_ns / 1e9:g} s, image pull {model.image_pull_ns / 1e9:g} s"
+    )
     sentences = [*of_trace, *of_machines, f"Engines answer after: {engine}."]
     if model.image_pull_ns:
         sentences.append("Every job has one image of its own; a node pulls it once.")

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from scheduler.policies import Policy
 
 
-def verify(
-    path: str | Path, *, policy: str | Policy | None = None, progress: Progress | None = None
-) -> dict[str, Any]:
+def verify(path: str | Path, *, policy: str | Policy | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Return whether the core decides again exactly what the journal says.
 
     Keys: ``ok``, ``batches`` (verified), ``journal_digest``, ``decision_digest``, ``first_difference`` (one line, or

@@ -34,7 +34,8 @@ def _require(condition: bool, message: str) -> None:
 def _check_conservation_of_work(core: Core) -> None:
     parts = core.partition()
     _require(
-        sum(parts.values()) == core.counters.submitted, f"{core.counters.submitted} submitted, but the parts are {parts}"
+        sum(parts.values()) == core.counters.submitted,
+        f"{core.counters.submitted} submitted, but the parts are {parts}",
     )
     live = dict.fromkeys(State, 0)
     for workload in core.workloads.values():
@@ -43,7 +44,7 @@ def _check_conservation_of_work(core: Core) -> None:
         if state in TERMINAL:
             _require(not live[state], f"{live[state]} workloads are {state} and still recorded")
         else:
-            counted = core.state_counts[state]
+            counted = core.state.state_counts[state]
             _require(live[state] == counted, f"{live[state]} workloads are {state}, but {counted} are counted")
 
 

@@ -136,7 +136,9 @@ class Planner:
         if isinstance(self.policy, LinearPolicy):
             weights = self.policy.weights(np.array(request_class.request, dtype=np.int64), self.reference)
             if weights.shape != self.reference.shape or not np.isfinite(weights).all():
-                raise PolicyError(f"policy {self.policy.name!r}: weights {weights!r} are not one finite number a dimension")
+                raise PolicyError(
+                    f"policy {self.policy.name!r}: weights {weights!r} are not one finite number a dimension"
+                )
             request_class.weights = np.ascontiguousarray(weights, dtype=np.float64)
 
     def _choose_linear(self, request_class: RequestClass, column: ScoreColumn | None, mask: MaskArray) -> NodeIndex:
@@ -149,7 +151,14 @@ class Planner:
         column.seen = version
         if seen < 0 or version - seen > self._refresh_limit():
             kernels.fill_scores(
-                column.scores, column.block_best, free, need, request, weights, mask, row_count  # type: ignore[arg-type]
+                column.scores,
+                column.block_best,
+                free,
+                need,
+                request,
+                weights,
+                mask,
+                row_count,  # type: ignore[arg-type]
             )
             return int(kernels.best_of_blocks(column.scores, column.block_best, row_count))
         return int(
@@ -203,9 +212,7 @@ class Planner:
         row = int(np.argmax(scores))
         return row if scores[row] > -np.inf else NO_ROW
 
-    def _choose_among(
-        self, request_class: RequestClass, decision: int, mask: MaskArray, rows: Int64Array
-    ) -> NodeIndex:
+    def _choose_among(self, request_class: RequestClass, decision: int, mask: MaskArray, rows: Int64Array) -> NodeIndex:
         policy = self.policy
         if isinstance(policy, RandomPolicy | LinearPolicy):
             free = np.ascontiguousarray(self.ledger.free[:, rows])

@@ -142,7 +142,9 @@ def make_policy(name: str, params: Mapping[str, Any] | None = None) -> Policy:
     if name not in BUILT_IN:
         close = difflib.get_close_matches(name, BUILT_IN, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"policy: no policy {name!r}; {hint}there are: {', '.join(BUILT_IN)}, or your own MODULE:CLASS")
+        raise ValueError(
+            f"policy: no policy {name!r}; {hint}there are: {', '.join(BUILT_IN)}, or your own MODULE:CLASS"
+        )
     policy = BUILT_IN[name]()
     policy.set_params(**dict(params or {}))
     return policy

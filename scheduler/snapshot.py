@@ -8,12 +8,13 @@ import msgspec
 
 from scheduler.cluster import Node, NodeState
 from scheduler.config import CoreConfig, PolicyConfig
-from scheduler.core import ContractError, Core, Counters
+from scheduler.core import ContractError, Core
 from scheduler.lifecycle import State
+from scheduler.operations import Counters, Operation
 from scheduler.policies import PolicyFactory, make_policy
 from scheduler.ports import ResourcePlugin
 from scheduler.timers import Timer
-from scheduler.workload import Fence, Operation, Workload
+from scheduler.workload import Fence, Workload
 
 SNAPSHOT_VERSION = 1
 
@@ -39,15 +40,16 @@ class Snapshot(msgspec.Struct, kw_only=True):
 
 def dump(core: Core) -> bytes:
     """Return the core as MessagePack."""
-    timer_sequence, timers = core.timers.dump()
+    state = core.state
+    timer_sequence, timers = state.timers.dump()
     return msgspec.msgpack.encode(
         Snapshot(
             config=core.config,
             policy=core.policy_config,
             at_ns=core.at_ns,
-            sequence=core.next_sequence,
+            sequence=state.next_sequence,
             counters=core.counters,
-            state_counts=core.state_counts,
+            state_counts=state.state_counts,
             nodes=core.cluster.nodes,
             # Class ids are numbered by each core for itself.
             workloads=[msgspec.structs.replace(workload, class_id=-1) for workload in core.workloads.values()],
@@ -60,9 +62,7 @@ def dump(core: Core) -> bytes:
     )
 
 
-def load(
-    data: bytes, *, plugins: Sequence[ResourcePlugin] = (), policy_factory: PolicyFactory = make_policy
-) -> Core:
+def load(data: bytes, *, plugins: Sequence[ResourcePlugin] = (), policy_factory: PolicyFactory = make_policy) -> Core:
     """Return a core that goes on exactly as the dumped one would; ValueError where the data is not such a dump."""
     try:
         snapshot = msgspec.msgpack.decode(data, type=Snapshot)
@@ -73,25 +73,27 @@ def load(
     core = Core(snapshot.config, plugins=plugins, policy_factory=policy_factory)
     core.policy_config = snapshot.policy
     core.planner.set_policy(policy_factory(snapshot.policy.name, snapshot.policy.params))
-    core.at_ns = snapshot.at_ns
-    core.next_sequence = snapshot.sequence
-    core.counters = snapshot.counters
-    core.state_counts = {state: snapshot.state_counts[state] for state in State}
+    state = core.state
+    state.at_ns = snapshot.at_ns
+    state.next_sequence = snapshot.sequence
+    for field in snapshot.counters.__struct_fields__:
+        setattr(state.counters, field, getattr(snapshot.counters, field))
+    state.state_counts.update(snapshot.state_counts)
     for node in snapshot.nodes:
         _restore_node(core, node)
     core.planner.update_reference()
     for workload in snapshot.workloads:
-        core.adopt_record(workload)
+        state.adopt_record(workload)
     for row, ids in enumerate(snapshot.on_row):
         for workload_id in ids:
-            core.hold_again(core.workloads[workload_id], row)
+            state.hold_again(core.workloads[workload_id], row)
     for fence in snapshot.fences:
-        core.fences[fence.workload_id, fence.generation] = fence
+        state.add_fence(fence)
         core.ledger.reserve(fence.row, fence.request, as_found=True)
         core.ledger.charge(fence.charges)
-    core.operations = {operation.operation_id: operation for operation in snapshot.operations}
-    core.timers.load(snapshot.timer_sequence, snapshot.timers)
-    core.requeue_all()
+    core.operations.update({operation.operation_id: operation for operation in snapshot.operations})
+    state.timers.load(snapshot.timer_sequence, snapshot.timers)
+    state.requeue_all()
     return core
 
 

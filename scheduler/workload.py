@@ -1,4 +1,4 @@
-"""The record of one live workload, and of one operation."""
+"""The record of one live workload, and of an instance that was superseded."""
 
 from __future__ import annotations
 
@@ -46,11 +46,3 @@ class Fence(msgspec.Struct, gc=False, kw_only=True):
     row: NodeIndex
     request: tuple[int, ...]
     charges: dict[str, int] = {}
-
-
-class Operation(msgspec.Struct, kw_only=True):
-    """A user's transaction over workloads: ``remaining`` have not been answered yet."""
-
-    operation_id: str
-    kind: str
-    remaining: int

@@ -103,9 +103,8 @@ class SimulatedEngine:
         self._images: dict[tuple[str, str], None] = {}
         self._stop_attempts: dict[tuple[str, int], int] = {}
         model = self.model
-        self._is_ideal = (
-            not (model.jitter_ratio or model.start_failure_ratio or model.lost_completion_ratio)
-            and not (model.duplicate_completion_ratio or model.slow_node_ratio or model.image_pull_ns)
+        self._is_ideal = not (model.jitter_ratio or model.start_failure_ratio or model.lost_completion_ratio) and not (
+            model.duplicate_completion_ratio or model.slow_node_ratio or model.image_pull_ns
         )
 
     # -- what the driver tells ------------------------------------------------------------------------------------
@@ -180,9 +179,7 @@ class SimulatedEngine:
         service = self._services.get(workload_id, ENDLESS)
         if service.duration_ns is None:
             return ()
-        exited = WorkloadExited(
-            workload_id=workload_id, generation=instance.generation, exit_code=service.exit_code
-        )
+        exited = WorkloadExited(workload_id=workload_id, generation=instance.generation, exit_code=service.exit_code)
         duration_ns = service.duration_ns
         if self.model.is_slow(instance.node_id):
             duration_ns = round(duration_ns * self.model.slow_node_factor)

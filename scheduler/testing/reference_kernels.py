@@ -7,9 +7,7 @@ import numpy as np
 from scheduler.types import FloatArray, Int64Array, MaskArray
 
 
-def scores(
-    free: Int64Array, need: Int64Array, request: FloatArray, weights: FloatArray, mask: MaskArray
-) -> FloatArray:
+def scores(free: Int64Array, need: Int64Array, request: FloatArray, weights: FloatArray, mask: MaskArray) -> FloatArray:
     """The score of every row, ``-inf`` where it does not fit."""
     result = np.zeros(free.shape[1])
     for dimension in range(free.shape[0]):

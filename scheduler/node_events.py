@@ -1,0 +1,201 @@
+"""What happens when nodes join, are cordoned or drained, are lost, return, or leave for good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scheduler.cluster import Node, NodeState
+from scheduler.commands import StopWorkload
+from scheduler.events import (
+    NodeCapacityChanged,
+    NodeCordoned,
+    NodeDrainRequested,
+    NodeJoined,
+    NodeLost,
+    NodeRemoved,
+    NodeReturned,
+    NodeUncordoned,
+)
+from scheduler.lifecycle import State, Trigger
+from scheduler.state import CoreState
+from scheduler.workload import Workload
+
+_PRESENT = (NodeState.READY, NodeState.CORDONED, NodeState.DRAINING)
+
+
+class NodeEvents:
+    """Handlers, one an event type: ``handlers`` maps the type to the method."""
+
+    def __init__(self, state: CoreState) -> None:
+        self.state = state
+        self.handlers = {
+            NodeJoined: self._on_node_joined,
+            NodeCapacityChanged: self._on_node_capacity_changed,
+            NodeCordoned: self._on_node_cordoned,
+            NodeUncordoned: self._on_node_uncordoned,
+            NodeDrainRequested: self._on_node_drain_requested,
+            NodeLost: self._on_node_lost,
+            NodeReturned: self._on_node_returned,
+            NodeRemoved: self._on_node_removed,
+        }
+
+    def _on_node_joined(self, event: NodeJoined) -> None:
+        try:
+            capacity = self._amounts(event.capacity)
+            if event.node_id in self.state.cluster.by_id:
+                raise ValueError("a node of this id exists already")
+        except ValueError as error:
+            self.state.results.refuse(event.node_id, str(error))
+            return
+        row = self.state.ledger.add_row(self.state.config.overcommitted(capacity))
+        self.state.on_row.append({})
+        self.state.cluster.add(
+            Node(
+                node_id=event.node_id,
+                row=row,
+                pool=event.pool,
+                capacity=capacity,
+                labels=dict(event.labels),
+                topology=dict(event.topology),
+            )
+        )
+        self.state.planner.update_reference()
+
+    def _on_node_capacity_changed(self, event: NodeCapacityChanged) -> None:
+        node = self._node(event.node_id, *_PRESENT, NodeState.LOST)
+        if node is None:
+            return
+        try:
+            capacity = self._amounts(event.capacity)
+        except ValueError as error:
+            self.state.results.refuse(event.node_id, str(error))
+            return
+        self._change_capacity(node, capacity)
+
+    def _on_node_cordoned(self, event: NodeCordoned) -> None:
+        node = self._node(event.node_id, NodeState.READY)
+        if node is not None:
+            self._set_node_state(node, NodeState.CORDONED)
+
+    def _on_node_uncordoned(self, event: NodeUncordoned) -> None:
+        node = self._node(event.node_id, NodeState.CORDONED, NodeState.DRAINING)
+        if node is None:
+            return
+        if node.drain_operation_id:
+            self.state.results.answer(node.drain_operation_id, node.node_id, "refused", "the node was uncordoned")
+            node.drain_operation_id = ""
+        self._set_node_state(node, NodeState.READY)
+
+    def _on_node_drain_requested(self, event: NodeDrainRequested) -> None:
+        node = self._node(event.node_id, NodeState.READY, NodeState.CORDONED, operation_id=event.operation_id)
+        if node is None or not self.state.results.open(event.operation_id, "drain", 1):
+            return
+        node.drain_operation_id = event.operation_id
+        self._set_node_state(node, NodeState.DRAINING)
+        for workload in list(self.state.on_row[node.row].values()):
+            if workload.state in (State.STARTING, State.RUNNING):
+                self.state.move(workload, Trigger.STOP_ASKED)
+                workload.stop_reason = "evict"
+                self.state.command_stop(workload)
+        self.state.note_drained(node)
+
+    def _on_node_lost(self, event: NodeLost) -> None:
+        node = self._node(event.node_id, *_PRESENT)
+        if node is None:
+            return
+        node.resume_state = node.state if node.state is not NodeState.DRAINING else NodeState.CORDONED
+        self._set_node_state(node, NodeState.LOST)
+        for workload in list(self.state.on_row[node.row].values()):
+            if workload.stop_reason != "hold":
+                self._leave_node(workload, fence=True)
+        self._note_drain_interrupted(node)
+
+    def _on_node_returned(self, event: NodeReturned) -> None:
+        node = self._node(event.node_id, NodeState.LOST)
+        if node is None:
+            return
+        if event.capacity is not None:
+            try:
+                capacity = self._amounts(event.capacity)
+            except ValueError as error:
+                self.state.results.refuse(event.node_id, str(error))
+                return
+            self._change_capacity(node, capacity)
+        self._set_node_state(node, node.resume_state)
+        for fence in self.state.fences_on(node.row):
+            self.state.results.commands.append(
+                StopWorkload(
+                    workload_id=fence.workload_id, generation=fence.generation, node_id=node.node_id, reason="fence"
+                )
+            )
+        for workload in self.state.on_row[node.row].values():
+            if workload.state is State.STOPPING:
+                self.state.command_stop(workload)
+
+    def _on_node_removed(self, event: NodeRemoved) -> None:
+        node = self._node(event.node_id, *_PRESENT, NodeState.LOST)
+        if node is None:
+            return
+        self._note_drain_interrupted(node)
+        self._set_node_state(node, NodeState.REMOVED)
+        for workload in list(self.state.on_row[node.row].values()):
+            self._leave_node(workload, fence=False)
+        for fence in self.state.fences_on(node.row):
+            self.state.lift_fence(fence.workload_id, fence.generation)
+        self.state.planner.update_reference()
+
+    def _leave_node(self, workload: Workload, *, fence: bool) -> None:
+        """The node is gone from under the workload: it moves, or ends."""
+        self.state.let_go(workload, fence=fence)
+        if workload.stop_reason == "kill":
+            self.state.end(workload, Trigger.NODE_GONE_KILL)
+        elif workload.spec.on_node_loss == "lose" or workload.stop_reason == "hold":
+            self.state.end(workload, Trigger.NODE_GONE_LOSE)
+        else:
+            self.state.counters.evicted += 1
+            self.state.move(workload, Trigger.NODE_GONE_MOVE)
+            self.state.requeue(workload)
+
+    def _node(self, node_id: str, *states: NodeState, operation_id: str = "") -> Node | None:
+        """The node if it is in one of the states; otherwise None, and whoever asked is told."""
+        node = self.state.cluster.by_id.get(node_id)
+        if node is None:
+            self.state.results.refuse(node_id, "no such node", operation_id)
+            return None
+        if node.state not in states:
+            self.state.results.refuse(
+                node_id, f"the node is {node.state}; this needs one that is {' or '.join(states)}", operation_id
+            )
+            return None
+        return node
+
+    def _amounts(self, capacity: Mapping[str, int]) -> tuple[int, ...]:
+        """A capacity aligned with the dimensions; ValueError names field, value and remedy."""
+        for name, amount in capacity.items():
+            if name not in self.state.dimension_names:
+                raise ValueError(
+                    f"capacity.{name}: no such dimension; there are: {', '.join(self.state.dimension_names)}"
+                )
+            if not 0 <= amount < 1 << 62:
+                raise ValueError(f"capacity.{name}: {amount} must be at least 0 and below 2^62")
+        return tuple(capacity.get(name, 0) for name in self.state.dimension_names)
+
+    def _set_node_state(self, node: Node, state: NodeState) -> None:
+        self.state.cluster.set_state(node, state)
+        self.state.ledger.set_live(node.row, state not in (NodeState.LOST, NodeState.REMOVED))
+        if state is NodeState.READY:
+            self.state.ledger.wake_row(node.row)
+        else:
+            self.state.ledger.touch(node.row)
+
+    def _change_capacity(self, node: Node, capacity: tuple[int, ...]) -> None:
+        if capacity == node.capacity:
+            return
+        self.state.cluster.set_capacity(node, capacity)
+        self.state.ledger.set_total(node.row, self.state.config.overcommitted(capacity))
+        self.state.planner.update_reference()
+
+    def _note_drain_interrupted(self, node: Node) -> None:
+        if node.drain_operation_id:
+            self.state.results.answer(node.drain_operation_id, node.node_id, "refused", "the node was lost")
+            node.drain_operation_id = ""

@@ -1,0 +1,76 @@
+"""Operations: who waits for an answer, what is published, and what is counted."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scheduler.commands import AnyCommand, Outcome, PublishResult
+
+
+class Counters(msgspec.Struct):
+    """What happened so far.
+
+    ``decisions`` counts evaluations that ended in a placement or a refusal; ``placements`` includes repeated ones of one
+    workload, ``placed`` only the first; ``evicted`` counts moves off a drained or lost node; ``stale`` counts completions
+    that were ignored, ``refused`` requests that made no sense.
+    """
+
+    submitted: int = 0
+    decisions: int = 0
+    placements: int = 0
+    placed: int = 0
+    adopted: int = 0
+    evicted: int = 0
+    start_failures: int = 0
+    stale: int = 0
+    refused: int = 0
+
+
+class Operation(msgspec.Struct, kw_only=True):
+    """A user's transaction over workloads: ``remaining`` have not been answered yet."""
+
+    operation_id: str
+    kind: str
+    remaining: int
+
+
+class Results:
+    """The operations under way and the commands of the present step."""
+
+    def __init__(self, counters: Counters) -> None:
+        self.operations: dict[str, Operation] = {}
+        self.commands: list[AnyCommand] = []
+        self._counters = counters
+
+    def open(self, operation_id: str, kind: str, remaining: int) -> bool:
+        """Note that somebody waits for ``remaining`` answers; False, and refused, where the id is taken."""
+        if not operation_id:
+            return True
+        if operation_id in self.operations:
+            self.refuse(operation_id, "an operation of this id is under way")
+            return False
+        self.operations[operation_id] = Operation(operation_id=operation_id, kind=kind, remaining=remaining)
+        return True
+
+    def answer(self, operation_id: str, subject: str, outcome: Outcome, detail: str = "") -> None:
+        """Publish one result; with the last one that an operation waits for, also that it is done.
+
+        Without an id it is published for whoever listens; an id that nobody waits for any more says nothing.
+        """
+        operation = self.operations.get(operation_id)
+        if operation is None and operation_id:
+            return
+        self.commands.append(PublishResult(subject=subject, outcome=outcome, detail=detail, operation_id=operation_id))
+        if operation is None:
+            return
+        operation.remaining -= 1
+        if not operation.remaining:
+            del self.operations[operation_id]
+            self.commands.append(PublishResult(subject=operation_id, outcome="done", operation_id=operation_id))
+
+    def refuse(self, subject: str, detail: str, operation_id: str = "") -> None:
+        """Tell whoever asked that the request makes no sense."""
+        self._counters.refused += 1
+        self.commands.append(
+            PublishResult(subject=subject, outcome="refused", detail=detail, operation_id=operation_id)
+        )

@@ -1,0 +1,273 @@
+"""Everything a core knows, and the only ways to change a workload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from scheduler.cluster import Cluster, Node, NodeState
+from scheduler.commands import Outcome, StartWorkload, StopReason, StopWorkload
+from scheduler.config import CoreConfig
+from scheduler.events import WorkloadsSubmitted
+from scheduler.ledger import Ledger
+from scheduler.lifecycle import PARTITION, TRANSITIONS, State, Trigger
+from scheduler.operations import Counters, Results
+from scheduler.plan import Planner
+from scheduler.policies import Policy
+from scheduler.ports import ResourcePlugin
+from scheduler.queue import PendingQueue
+from scheduler.request_classes import RequestClass
+from scheduler.timers import Timer, Timers
+from scheduler.types import NodeIndex
+from scheduler.workload import Fence, Workload
+
+_ENDED_AS: dict[State, Outcome] = {
+    State.COMPLETED: "completed",
+    State.FAILED: "failed",
+    State.KILLED: "killed",
+    State.LOST: "lost",
+    State.REJECTED: "rejected",
+}
+_PUBLISHED = (Trigger.REFUSED, Trigger.START_FAILED, Trigger.NODE_GONE_LOSE)
+"""Ends that neither an exit nor a user caused: published even when nobody waits."""
+_STATE_OF_TIMER = {"backoff": State.BACKOFF, "start": State.STARTING, "stop": State.STOPPING}
+
+_canonical = msgspec.json.Encoder(order="deterministic").encode
+
+
+class CoreState:
+    """The records of one core. Handlers of events change them through the methods below and through nothing else."""
+
+    def __init__(self, config: CoreConfig, plugins: Sequence[ResourcePlugin], policy: Policy) -> None:
+        self.config = config
+        self.at_ns = 0
+        self.counters = Counters()
+        self.results = Results(self.counters)
+        self.cluster = Cluster()
+        self.ledger = Ledger(len(config.dimensions))
+        for plugin in plugins:
+            self.ledger.pool_total.update(plugin.pools())
+        self.workloads: dict[str, Workload] = {}
+        """Everything that has not ended, by id."""
+        self.on_row: list[dict[str, Workload]] = []
+        """By row, the workloads that hold something there."""
+        self.fences: dict[tuple[str, int], Fence] = {}
+        """By workload id and generation."""
+        self._fences_on_row: dict[NodeIndex, dict[tuple[str, int], Fence]] = {}
+        self.state_counts: dict[State, int] = dict.fromkeys(State, 0)
+        self.next_sequence = 0
+        """The place in the queue of the next workload that is submitted."""
+        self.impatient: list[Workload] = []
+        """Submitted in this step, and to be rejected if they are not placed in it."""
+        self.queue = PendingQueue(len(config.dimensions))
+        self.timers = Timers(self._timer_is_relevant)
+        self.planner = Planner(config.dimensions, plugins, self.ledger, self.cluster, policy, config.cache_bytes)
+        self.dimension_names = [dimension.name for dimension in config.dimensions]
+
+    def check_spec(self, spec: WorkloadsSubmitted) -> dict[str, Any] | None:
+        """Return the payloads in canonical form; ValueError names field, value and remedy."""
+        if len(spec.request) != len(self.dimension_names):
+            names = ", ".join(self.dimension_names)
+            raise ValueError(f"request: {len(spec.request)} amounts for the dimensions {names}")
+        for name, amount in zip(self.dimension_names, spec.request, strict=True):
+            if not 0 <= amount < 1 << 62:
+                raise ValueError(f"request.{name}: {amount} must be at least 0 and below 2^62")
+        if not 1 <= spec.count <= 10_000_000:
+            raise ValueError(f"count: {spec.count} must be from 1 to 10,000,000")
+        if not spec.payloads:
+            return None
+        payloads = {}
+        for name in sorted(spec.payloads):
+            plugin = self.planner.plugins.get(name)
+            if plugin is None:
+                known = ", ".join(self.planner.plugins) or "none"
+                raise ValueError(f"payloads.{name}: no such plugin is in use; there are: {known}")
+            payloads[name] = plugin.parse(spec.payloads[name])
+        self.planner.merge_engine_args(payloads)
+        return payloads
+
+    def intern(
+        self, spec: WorkloadsSubmitted, payloads: dict[str, Any] | None, avoid: tuple[NodeIndex, ...]
+    ) -> RequestClass:
+        canonical = _canonical(payloads) if payloads is not None else b""
+        return self.planner.classes.intern((spec.request, spec.pool, canonical, avoid), payloads)
+
+    def new_workload(self, workload_id: str, spec: WorkloadsSubmitted, payloads: dict[str, Any] | None) -> Workload:
+        request_class = self.intern(spec, payloads, ())
+        workload = Workload(
+            workload_id=workload_id,
+            spec=spec,
+            sequence=self.next_sequence,
+            class_id=request_class.class_id,
+            submitted_ns=self.at_ns,
+            creation_answered=not spec.operation_id,
+        )
+        self.next_sequence += 1
+        self.workloads[workload_id] = workload
+        self.counters.submitted += 1
+        self.state_counts[State.QUEUED] += 1
+        return workload
+
+    def command_start(self, workload: Workload) -> None:
+        request_class = self.planner.classes[workload.class_id]
+        self.results.commands.append(
+            StartWorkload(
+                workload_id=workload.workload_id,
+                generation=workload.generation,
+                node_id=self.cluster.nodes[workload.row].node_id,
+                image=workload.spec.image,
+                engine_args=self.planner.merge_engine_args(request_class.payloads),
+            )
+        )
+        self.timers.add_deadline(
+            "start", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
+        )
+
+    def command_stop(self, workload: Workload) -> None:
+        reason: StopReason = workload.stop_reason  # type: ignore[assignment]
+        self.results.commands.append(
+            StopWorkload(
+                workload_id=workload.workload_id,
+                generation=workload.generation,
+                node_id=self.cluster.nodes[workload.row].node_id,
+                reason=reason,
+            )
+        )
+        self.timers.add_deadline(
+            "stop", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
+        )
+
+    def move(self, workload: Workload, trigger: Trigger) -> None:
+        """Change the state by the table."""
+        before = workload.state
+        after = TRANSITIONS[before, trigger]
+        workload.state = after
+        counts = self.state_counts
+        counts[before] -= 1
+        counts[after] += 1
+
+    def hold(self, workload: Workload, row: NodeIndex, *, as_found: bool = False) -> None:
+        request_class = self.planner.classes[workload.class_id]
+        self.ledger.reserve(row, request_class.request, as_found=as_found)
+        if request_class.payloads is not None:
+            self.ledger.charge(self.planner.charges(request_class, row))
+        workload.row = row
+        self.on_row[row][workload.workload_id] = workload
+
+    def let_go(self, workload: Workload, *, fence: bool = False) -> None:
+        """Give back what the workload holds, or leave it held by a fence."""
+        row = workload.row
+        request_class = self.planner.classes[workload.class_id]
+        charges = self.planner.charges(request_class, row) if request_class.payloads is not None else {}
+        del self.on_row[row][workload.workload_id]
+        workload.row = -1
+        if fence:
+            self.add_fence(
+                Fence(
+                    workload_id=workload.workload_id,
+                    generation=workload.generation,
+                    row=row,
+                    request=request_class.request,
+                    charges=charges,
+                )
+            )
+            return
+        self.ledger.release(row, request_class.request)
+        if charges:
+            self.ledger.refund(charges)
+        self.note_drained(self.cluster.nodes[row])
+
+    def end(self, workload: Workload, trigger: Trigger, detail: str = "") -> None:
+        """The workload ends; what it held has been given back."""
+        was_queued = workload.state is State.QUEUED
+        self.move(workload, trigger)
+        if was_queued:
+            self.queue.drop(workload)
+        outcome = _ENDED_AS[workload.state]
+        if not workload.creation_answered or trigger in _PUBLISHED:
+            operation_id = "" if workload.creation_answered else workload.spec.operation_id
+            self.results.answer(operation_id, workload.workload_id, outcome, detail)
+        if workload.stop_operation_id:
+            self.results.answer(workload.stop_operation_id, workload.workload_id, outcome, detail)
+        del self.workloads[workload.workload_id]
+        self.planner.classes.leave(workload.class_id)
+
+    def requeue(self, workload: Workload) -> None:
+        """The workload is in the queued state again: have it placed anew."""
+        workload.stop_reason = ""
+        self.queue.push(workload, self.planner.classes[workload.class_id])
+
+    def avoid(self, workload: Workload, row: NodeIndex) -> None:
+        """Put the workload into the class that asks the same but leaves out the row."""
+        workload.failed_rows = tuple(sorted({*workload.failed_rows, row}))
+        payloads = self.planner.classes[workload.class_id].payloads
+        self.planner.classes.leave(workload.class_id)
+        workload.class_id = self.intern(workload.spec, payloads, workload.failed_rows).class_id
+
+    def add_fence(self, fence: Fence) -> None:
+        """An instance was superseded on a lost node; what it holds stays held."""
+        key = (fence.workload_id, fence.generation)
+        self.fences[key] = fence
+        self._fences_on_row.setdefault(fence.row, {})[key] = fence
+
+    def fences_on(self, row: NodeIndex) -> list[Fence]:
+        """The fences of a row, oldest first."""
+        return list(self._fences_on_row.get(row, {}).values())
+
+    def lift_fence(self, workload_id: str, generation: int) -> bool:
+        """A superseded instance is confirmed gone: give back what it held. False where there is none."""
+        if not self.fences:
+            return False
+        fence = self.fences.pop((workload_id, generation), None)
+        if fence is None:
+            return False
+        del self._fences_on_row[fence.row][workload_id, generation]
+        self.ledger.release(fence.row, fence.request)
+        if fence.charges:
+            self.ledger.refund(fence.charges)
+        return True
+
+    def note_drained(self, node: Node) -> None:
+        if node.state is not NodeState.DRAINING or not node.drain_operation_id:
+            return
+        if all(workload.stop_reason == "hold" for workload in self.on_row[node.row].values()):
+            self.results.answer(node.drain_operation_id, node.node_id, "drained")
+            node.drain_operation_id = ""
+
+    def _timer_is_relevant(self, timer: Timer) -> bool:
+        workload = self.workloads.get(timer.workload_id)
+        return (
+            workload is not None
+            and workload.generation == timer.generation
+            and workload.state is _STATE_OF_TIMER[timer.kind]
+        )
+
+    def adopt_record(self, workload: Workload) -> None:
+        """Take in a record as it was, holding nothing yet; its class is found anew."""
+        payloads = self.check_spec(workload.spec)
+        workload.class_id = self.intern(workload.spec, payloads, workload.failed_rows).class_id
+        self.workloads[workload.workload_id] = workload
+
+    def hold_again(self, workload: Workload, row: NodeIndex) -> None:
+        """Have the workload hold on ``row`` what it held."""
+        self.hold(workload, row, as_found=True)
+
+    def requeue_all(self) -> None:
+        """Queue what is queued. Between steps every waiting class has been refused."""
+        for workload in self.workloads.values():
+            if workload.state is State.QUEUED:
+                self.queue.push(workload, self.planner.classes[workload.class_id])
+        self.ledger.freed_rows.clear()
+        self.ledger.freed_pools = False
+        self.queue.begin_pass(self.ledger)
+        while (ready := self.queue.next_class()) is not None:
+            self.queue.block(ready[0])
+
+    def partition(self) -> dict[str, int]:
+        """All work ever submitted, by part: queued, starting, running, stopping and the ways to end."""
+        parts = dict.fromkeys(PARTITION.values(), 0)
+        for state, count in self.state_counts.items():
+            parts[PARTITION[state]] += count
+        return parts

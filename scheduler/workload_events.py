@@ -1,0 +1,245 @@
+"""What happens when workloads are submitted, answered for by engines, or asked for by users, and when timers fire."""
+
+from __future__ import annotations
+
+from scheduler.cluster import NodeState
+from scheduler.events import (
+    RemovalRequested,
+    StartRequested,
+    StopRequested,
+    TimerFired,
+    WorkloadAdopted,
+    WorkloadExited,
+    WorkloadsSubmitted,
+    WorkloadStarted,
+    WorkloadStartFailed,
+    WorkloadStopped,
+)
+from scheduler.lifecycle import State, Trigger
+from scheduler.state import CoreState
+from scheduler.workload import Workload
+
+
+class WorkloadEvents:
+    """Handlers, one an event type: ``handlers`` maps the type to the method."""
+
+    def __init__(self, state: CoreState) -> None:
+        self.state = state
+        self.handlers = {
+            WorkloadsSubmitted: self._on_submitted,
+            WorkloadAdopted: self._on_adopted,
+            WorkloadStarted: self._on_started,
+            WorkloadStartFailed: self._on_start_failed,
+            WorkloadExited: self._on_exited,
+            WorkloadStopped: self._on_stopped,
+            RemovalRequested: self._on_removal_requested,
+            StopRequested: self._on_stop_requested,
+            StartRequested: self._on_start_requested,
+            TimerFired: self._on_timer_fired,
+        }
+
+    def _on_submitted(self, event: WorkloadsSubmitted) -> None:
+        try:
+            payloads = self.state.check_spec(event)
+        except ValueError as error:
+            self.state.results.refuse(event.workload_id, str(error), event.operation_id)
+            return
+        ids = [event.workload_id]
+        if event.count > 1:
+            ids = [f"{event.workload_id}/{copy}" for copy in range(event.count)]
+        for workload_id in ids:
+            if workload_id in self.state.workloads:
+                self.state.results.refuse(workload_id, "a workload of this id exists already", event.operation_id)
+                return
+        if not self.state.results.open(event.operation_id, "create", event.count):
+            return
+        for workload_id in ids:
+            workload = self.state.new_workload(workload_id, event, payloads)
+            self.state.queue.push(workload, self.state.planner.classes[workload.class_id])
+            if event.on_unschedulable == "fail":
+                self.state.impatient.append(workload)
+
+    def _on_adopted(self, event: WorkloadAdopted) -> None:
+        spec = event.spec
+        node = self.state.cluster.by_id.get(event.node_id)
+        try:
+            payloads = self.state.check_spec(spec)
+            if spec.count != 1:
+                raise ValueError(f"count: {spec.count}; adopt workloads one by one")
+            if spec.workload_id in self.state.workloads:
+                raise ValueError("a workload of this id exists already")
+            if node is None or node.state is NodeState.LOST:
+                raise ValueError(f"node_id: no node {event.node_id!r} is reachable")
+        except ValueError as error:
+            self.state.results.refuse(spec.workload_id, str(error), spec.operation_id)
+            return
+        workload = self.state.new_workload(spec.workload_id, spec, payloads)
+        self.state.counters.adopted += 1
+        workload.generation = 1
+        self.state.hold(workload, node.row, as_found=True)
+        self.state.move(workload, Trigger.ADOPTED)
+
+    def _current(self, workload_id: str, generation: int) -> Workload | None:
+        """The workload whose present generation the completion is about; None, and counted, where it is stale."""
+        workload = self.state.workloads.get(workload_id)
+        if workload is not None and workload.generation == generation and workload.row >= 0:
+            return workload
+        self.state.counters.stale += 1
+        return None
+
+    def _on_started(self, event: WorkloadStarted) -> None:
+        workload = self._current(event.workload_id, event.generation)
+        if workload is None:
+            return
+        if workload.state is not State.STARTING:
+            self.state.counters.stale += 1
+            return
+        self.state.move(workload, Trigger.STARTED)
+        if workload.stop_operation_id:
+            self.state.results.answer(workload.stop_operation_id, workload.workload_id, "running")
+            workload.stop_operation_id = ""
+        elif not workload.creation_answered:
+            workload.creation_answered = True
+            self.state.results.answer(workload.spec.operation_id, workload.workload_id, "running")
+
+    def _on_start_failed(self, event: WorkloadStartFailed) -> None:
+        workload = self._current(event.workload_id, event.generation)
+        if workload is None:
+            return
+        if workload.state is State.STOPPING:
+            self._finish_stop(workload)
+            return
+        if workload.state is not State.STARTING:
+            self.state.counters.stale += 1
+            return
+        self.state.counters.start_failures += 1
+        spec, row = workload.spec, workload.row
+        workload.start_failures += 1
+        self.state.let_go(workload)
+        if spec.on_start_failure == "fail" or workload.start_failures > spec.start_retries:
+            self.state.end(workload, Trigger.START_FAILED, event.reason)
+            return
+        if spec.on_start_failure == "elsewhere":
+            self.state.avoid(workload, row)
+        self.state.move(workload, Trigger.RETRY_LATER)
+        delay_ns = self.state.config.backoff_base_ns << min(workload.start_failures - 1, 32)
+        self.state.timers.add_backoff(
+            self.state.at_ns + min(delay_ns, self.state.config.backoff_max_ns),
+            workload.workload_id,
+            workload.generation,
+        )
+
+    def _on_exited(self, event: WorkloadExited) -> None:
+        if self.state.lift_fence(event.workload_id, event.generation):
+            return
+        workload = self._current(event.workload_id, event.generation)
+        if workload is None:
+            return
+        if workload.state is State.STOPPED:
+            self.state.counters.stale += 1
+            return
+        self.state.let_go(workload)
+        if event.exit_code:
+            self.state.end(workload, Trigger.EXITED_WITH_ERROR, f"exit code {event.exit_code}")
+        else:
+            self.state.end(workload, Trigger.EXITED)
+
+    def _on_stopped(self, event: WorkloadStopped) -> None:
+        if self.state.lift_fence(event.workload_id, event.generation):
+            return
+        workload = self._current(event.workload_id, event.generation)
+        if workload is None:
+            return
+        if workload.state is not State.STOPPING:
+            self.state.counters.stale += 1
+            return
+        self._finish_stop(workload)
+
+    def _finish_stop(self, workload: Workload) -> None:
+        if workload.stop_reason == "hold":
+            self.state.move(workload, Trigger.STOPPED_AND_HELD)
+            if workload.stop_operation_id:
+                self.state.results.answer(workload.stop_operation_id, workload.workload_id, "stopped")
+                workload.stop_operation_id = ""
+            self.state.note_drained(self.state.cluster.nodes[workload.row])
+            return
+        self.state.let_go(workload)
+        if workload.stop_reason == "evict":
+            self.state.counters.evicted += 1
+            self.state.move(workload, Trigger.STOPPED_TO_MOVE)
+            self.state.requeue(workload)
+            return
+        self.state.end(workload, Trigger.STOPPED_FOR_GOOD)
+
+    def _on_removal_requested(self, event: RemovalRequested) -> None:
+        workload = self.state.workloads.get(event.workload_id)
+        if workload is None:
+            # In a replay the user's removal often comes after the end: that is no mistake unless somebody waits for it.
+            if event.operation_id:
+                self.state.results.refuse(event.workload_id, "no such workload", event.operation_id)
+            return
+        if not self.state.results.open(event.operation_id, "remove", 1):
+            return
+        self._supersede_request(workload, event.operation_id)
+        if workload.state in (State.QUEUED, State.BACKOFF):
+            self.state.end(workload, Trigger.CANCELLED)
+            return
+        asked_already = workload.state is State.STOPPING
+        workload.stop_reason = "kill"
+        if not asked_already:
+            self.state.move(workload, Trigger.STOP_ASKED)
+        if self.state.cluster.nodes[workload.row].state is NodeState.LOST:
+            self.state.let_go(workload, fence=True)
+            self.state.end(workload, Trigger.NODE_GONE_KILL)
+            return
+        self.state.command_stop(workload)
+
+    def _supersede_request(self, workload: Workload, operation_id: str) -> None:
+        """Answer whoever waits for an earlier start or stop of this workload, and remember who waits now."""
+        if workload.stop_operation_id:
+            self.state.results.answer(
+                workload.stop_operation_id, workload.workload_id, "refused", "superseded by a later request"
+            )
+        workload.stop_operation_id = operation_id
+
+    def _on_stop_requested(self, event: StopRequested) -> None:
+        workload = self.state.workloads.get(event.workload_id)
+        if workload is None or workload.state not in (State.STARTING, State.RUNNING):
+            state = "no such workload" if workload is None else f"it is {workload.state}, not running"
+            self.state.results.refuse(event.workload_id, state, event.operation_id)
+            return
+        if not self.state.results.open(event.operation_id, "stop", 1):
+            return
+        self._supersede_request(workload, event.operation_id)
+        workload.stop_reason = "hold"
+        self.state.move(workload, Trigger.STOP_ASKED)
+        self.state.command_stop(workload)
+
+    def _on_start_requested(self, event: StartRequested) -> None:
+        workload = self.state.workloads.get(event.workload_id)
+        if workload is None or workload.state is not State.STOPPED:
+            state = "no such workload" if workload is None else f"it is {workload.state}, not stopped"
+            self.state.results.refuse(event.workload_id, state, event.operation_id)
+            return
+        node = self.state.cluster.nodes[workload.row]
+        if node.state in (NodeState.LOST, NodeState.DRAINING):
+            self.state.results.refuse(event.workload_id, f"its node {node.node_id} is {node.state}", event.operation_id)
+            return
+        if not self.state.results.open(event.operation_id, "start", 1):
+            return
+        self._supersede_request(workload, event.operation_id)
+        workload.stop_reason = ""
+        workload.generation += 1
+        self.state.move(workload, Trigger.START_ASKED)
+        self.state.command_start(workload)
+
+    def _on_timer_fired(self, event: TimerFired) -> None:
+        for timer in self.state.timers.pop_due(self.state.at_ns):
+            workload = self.state.workloads[timer.workload_id]
+            if timer.kind == "backoff":
+                self.state.move(workload, Trigger.BACKOFF_OVER)
+                self.state.requeue(workload)
+            elif timer.kind == "start":
+                self.state.command_start(workload)
+            elif self.state.cluster.nodes[workload.row].state is not NodeState.LOST:
+                self.state.command_stop(workload)
