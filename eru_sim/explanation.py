@@ -24,8 +24,9 @@ def explain(
 ) -> dict[str, Any]:
     """Return the story of a workload (or node, or operation).
 
-    Keys: ``workload``, ``state`` (the last one, None for what is no workload), ``node`` (where it is, or None), ``story`` (lines), ``chapters`` (the same as data), ``refusals``
-    (instant and one-line diagnosis, whenever the reason changed), ``diagnosis`` (the last one, or None).
+    Keys: ``workload``, ``state`` (the last one, None for what is no workload), ``node`` (where it is, or None),
+    ``story`` (lines), ``chapters`` (the same as data), ``refusals`` (instant and one-line diagnosis, whenever the
+    reason changed), ``diagnosis`` (the last one, or None).
 
     The journal is run through the core again, since a diagnosis is a question to the core of that instant. `EruError`
     where nothing in the journal mentions ``key``.

@@ -1,7 +1,8 @@
-"""From a trace to arrivals: machine events and submissions become the exogenous events of a run, merged in order of time.
+"""From a trace to arrivals: machine events and submissions become the exogenous events of a run, merged in order of
+time.
 
-What the trace asks beyond quantities becomes plugin payloads where this build enforces it (`ENFORCED`), and is counted in
-``ignored`` where it does not.
+What the trace asks beyond quantities becomes plugin payloads where this build enforces it (`ENFORCED`), and is
+counted in ``ignored`` where it does not.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def dimension_of(column: str) -> Dimension:
 class Feed:
     """All arrivals of one run. Iterate once; then ``ignored`` and ``unknown_machines`` are complete.
 
-    ``with_images`` gives every job an image of its own, for engines that pull. ``topology`` maps a machine to its domains.
+    ``with_images`` gives every job an image of its own, for engines that pull. ``topology`` maps a machine to its
+    domains.
     """
 
     def __init__(

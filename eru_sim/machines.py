@@ -1,4 +1,4 @@
-"""Which machines a run has, and when they fail: the trace's own, a cluster specification, and a failure model on top."""
+"""Which machines a run has and when they fail: the trace's own, a cluster specification, a failure model on top."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _DEFAULT_FAILURE_HORIZON_NS = 24 * 3600 * 10**9
 class Machines(msgspec.Struct, kw_only=True):
     """The machine events of a run, in order of time; they can be read any number of times.
 
-    ``columns`` are the capacity columns that occur. ``topology`` maps a machine to its domains. ``repaired`` is complete
-    once the events have been read.
+    ``columns`` are the capacity columns that occur. ``topology`` maps a machine to its domains. ``repaired`` is
+    complete once the events have been read.
     """
 
     spec: str
@@ -46,7 +46,8 @@ def choose_machines(trace: Trace, cluster: str, failures: str | None, horizon_ns
     """Return the machines for ``--cluster`` and ``--failures``.
 
     ``cluster`` "trace" means the trace's own machines and machine events, or its default cluster where it has none.
-    ``failures`` replaces recorded removals and returns. Models need an end: ``horizon_ns``, else 24 hours, as an assumption.
+    ``failures`` replaces recorded removals and returns. Models need an end: ``horizon_ns``, else 24 hours, as an
+    assumption.
     """
     own = cluster == "trace"
     assumptions: tuple[str, ...] = ()

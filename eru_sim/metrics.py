@@ -1,7 +1,7 @@
 """Metrics of a run, one definition each, gathered batch by batch.
 
-* *utilisation* of a dimension: the integral of what is allocated on live nodes over the integral of the physical capacity of live
-  nodes, from the first event to the end of the run. With overcommitment it can exceed 1.
+* *utilisation* of a dimension: the integral of what is allocated on live nodes over the integral of the physical
+  capacity of live nodes, from the first event to the end of the run. With overcommitment it can exceed 1.
 * *queueing delay*: from submission to the first placement, of workloads that were placed. What was adopted has none.
 * *pending*: queued at the end of the run.
 """

@@ -162,7 +162,7 @@ def _checked(make: Callable[[], Policy]) -> Policy:
 
 
 def _load_class(spec: str) -> type[Policy]:
-    """Import ``module:Class`` or ``file.py:Class``. Runs that code: only what the user named, never what a file says."""
+    """Import ``module:Class`` or ``file.py:Class``. Runs that code, so only what the user named is."""
     from scheduler.policies import Policy
 
     place, _, class_name = spec.rpartition(":")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +64,9 @@ class JournalTrace:
         self._columns = {dimension.name: dimension.column for dimension in header.config.dimensions}
         self.dimensions = tuple(self._columns.values())
         self.assumptions: tuple[str, ...] = (
-            "Only the exogenous events of the recording are replayed; workloads that never exited run past the horizon.",
+            "Only the exogenous events are replayed; workloads that never exited run past the horizon.",
         )
-        self.repaired: dict[str, int] = {}
+        self.repaired: Mapping[str, int] = {}
         self.default_cluster: str | None = None
         self._services: dict[str, tuple[int, int]] = {}
         self._removed_ns: dict[str, int] = {}

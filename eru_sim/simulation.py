@@ -33,9 +33,9 @@ _PROGRESS_EVERY = 2048
 class ReplayResult:
     """What a replay found.
 
-    ``summary`` is JSON-able, in a fixed order. ``timeline`` has one row a sample (see `eru_sim.metrics`), ``nodes`` one row
-    a node at the end, in rank order, with ``<dimension>_allocated`` and ``<dimension>_capacity`` in base units. ``delays_s``
-    holds the queueing delay of every first placement, in seconds, in order of placement.
+    ``summary`` is JSON-able, in a fixed order. ``timeline`` has one row a sample (see `eru_sim.metrics`), ``nodes``
+    one row a node at the end, in rank order, with ``<dimension>_allocated`` and ``<dimension>_capacity`` in base
+    units. ``delays_s`` holds the queueing delay of every first placement, in seconds, in order of placement.
     """
 
     summary: dict[str, Any]
@@ -62,11 +62,12 @@ def replay(
 ) -> ReplayResult:
     """Run a trace through the scheduler core in simulated time.
 
-    ``source`` is ``format:path[?key=value&…]``; ``cluster`` "trace" or a specification of `eru_sim.cluster_models`; ``policy`` a
-    name, ``module:Class``, ``file.py:Class`` or an object. ``horizon`` ends the run (seconds, or e.g. "2h"); by default the trace
-    says, else it ends when nothing is left to happen. ``initial`` "recorded" starts from the placement that the trace shows at its
-    start. ``failures`` replaces recorded machine failures. ``engine`` gives latencies and faults. ``journal`` is a file to
-    record to, ``out`` a directory for the result's tables. ``check_every`` checks all invariants after every so many steps.
+    ``source`` is ``format:path[?key=value&…]``; ``cluster`` "trace" or a specification of `eru_sim.cluster_models`;
+    ``policy`` a name, ``module:Class``, ``file.py:Class`` or an object. ``horizon`` ends the run (seconds, or e.g.
+    "2h"); by default the trace says, else it ends when nothing is left to happen. ``initial`` "recorded" starts from
+    the placement that the trace shows at its start. ``failures`` replaces recorded machine failures. ``engine`` gives
+    latencies and faults. ``journal`` is a file to record to, ``out`` a directory for the result's tables.
+    ``check_every`` checks all invariants after every so many steps.
 
     Bad input raises `EruError`, `traces.TraceError` or ``ValueError``, each with one line, and leaves no output behind.
     """
@@ -190,7 +191,9 @@ def replay(
 
 
 def write_result(result: ReplayResult, out: str | Path) -> None:
-    """Write ``summary.json``, ``timeline.parquet``, ``nodes.parquet`` and ``delays.parquet``, each whole or not at all."""
+    """Write ``summary.json``, ``timeline.parquet``, ``nodes.parquet`` and ``delays.parquet``, each whole or not at
+    all.
+    """
     import msgspec
     import pandas as pd
 

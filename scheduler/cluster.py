@@ -28,8 +28,8 @@ GONE = frozenset({NodeState.LOST, NodeState.REMOVED})
 class Node(msgspec.Struct, kw_only=True):
     """One machine. ``row`` is its index in all columns; it is never reused.
 
-    ``capacity`` is physical; what the ledger has as total is that times the overcommit ratio. ``resume_state`` is the state
-    to go back to when a lost node returns.
+    ``capacity`` is physical; what the ledger has as total is that times the overcommit ratio. ``resume_state`` is the
+    state to go back to when a lost node returns.
     """
 
     node_id: str

@@ -21,7 +21,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
     """Base of all commands; see the module for what they have in common."""
 
 
-class StartWorkload(Command, tag="start_workload"):
+class StartWorkload(Command, frozen=True, tag="start_workload"):
     """Create the workload on the node if it is not there, and start it. Answered by started, or start failed."""
 
     workload_id: str
@@ -31,7 +31,7 @@ class StartWorkload(Command, tag="start_workload"):
     engine_args: Mapping[str, Any] | None = None
 
 
-class StopWorkload(Command, tag="stop_workload"):
+class StopWorkload(Command, frozen=True, tag="stop_workload"):
     """Stop that generation, and remove what is left of it unless ``reason`` is "hold". Answered by stopped.
 
     ``reason``: the user removes it (kill), it moves elsewhere (evict), it is to be started again here (hold), or it was
@@ -44,7 +44,7 @@ class StopWorkload(Command, tag="stop_workload"):
     reason: StopReason
 
 
-class PublishResult(Command, tag="publish_result"):
+class PublishResult(Command, frozen=True, tag="publish_result"):
     """Tell whoever asked how it went. ``subject`` is a workload or node id, or the operation itself for "done".
 
     ``detail`` is one line: a diagnosis for "rejected", the reason for "refused" and "failed".

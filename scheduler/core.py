@@ -1,18 +1,18 @@
 """The scheduler core: `Core.step` takes the events of one instant and returns commands.
 
 Theory of operation. A step applies the events of a batch in their fixed class order; each handler (`workload_events`,
-`node_events`) changes records through `CoreState`, and notes what was freed. Then one scheduling pass runs to a fixed point:
-it works through the queue until every class with waiting workloads has been refused. Everything the core wants done
-comes back as commands; it never calls anybody.
+`node_events`) changes records through `CoreState`, and notes what was freed. Then one scheduling pass runs to a fixed
+point: it works through the queue until every class with waiting workloads has been refused. Everything the core wants
+done comes back as commands; it never calls anybody.
 
 A handler never raises on what a user or an engine may say. A request that makes no sense is answered with
-`PublishResult(outcome="refused")`; a completion that no longer means anything is *stale*: counted, and otherwise ignored.
+`PublishResult(outcome="refused")`; a completion that no longer means anything is *stale*: counted, and otherwise
+ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from scheduler.cluster import Cluster
 from scheduler.commands import AnyCommand
@@ -27,7 +27,7 @@ from scheduler.plan import NO_ROW, Plan, Planner
 from scheduler.policies import Policy, PolicyFactory, make_policy
 from scheduler.ports import ResourcePlugin
 from scheduler.queue import PendingQueue
-from scheduler.state import CoreState
+from scheduler.state import CoreState, Handlers
 from scheduler.types import NodeIndex
 from scheduler.workload import Fence, Workload
 from scheduler.workload_events import WorkloadEvents
@@ -40,8 +40,9 @@ class ContractError(Exception):
 class Core:
     """One scheduler. Single-threaded; the only door for changes is `step`.
 
-    ``plugins`` must be those that ``config.plugins`` names, in that order. ``policy_factory`` makes policies from names, for
-    the first one and for every `PolicyChanged`. What the attributes show may be read between steps, and never changed.
+    ``plugins`` must be those that ``config.plugins`` names, in that order. ``policy_factory`` makes policies from
+    names, for the first one and for every `PolicyChanged`. What the attributes show may be read between steps, and
+    never changed.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Core:
         self.operations: dict[str, Operation] = self.state.results.operations
         self._policy_factory = policy_factory
         self._pass_per_event = config.scheduling_pass == "event"
-        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+        self._handlers: Handlers = {
             **WorkloadEvents(self.state).handlers,
             **NodeEvents(self.state).handlers,
             PolicyChanged: self._on_policy_changed,
@@ -84,7 +85,8 @@ class Core:
         if at_ns < self.state.at_ns:
             raise ContractError(f"step at {at_ns} ns after a step at {self.state.at_ns} ns: time must not go back")
         self.state.at_ns = at_ns
-        self.state.results.commands = commands = []
+        commands: list[AnyCommand] = []
+        self.state.results.commands = commands
         if len(events) > 1:
             events.sort(key=_event_class)
         handlers = self._handlers
@@ -118,7 +120,9 @@ class Core:
         return self.state.partition()
 
     def plan(self, spec: WorkloadsSubmitted) -> Plan:
-        """What placing ``spec.count`` copies now would do, without doing it. ValueError where the request makes no sense."""
+        """What placing ``spec.count`` copies now would do, without doing it. ValueError where the request makes no
+        sense.
+        """
         payloads = self.state.check_spec(spec)
         request_class = self.state.intern(spec, payloads, ())
         try:

@@ -8,8 +8,8 @@ import msgspec
 class Diagnosis(msgspec.Struct, frozen=True):
     """Every node counted once: as fitting, or under the first reason that rules it out.
 
-    ``reasons`` keeps the order of the checks: node states, pool, avoided, dimensions, plugins, caps. ``nodes`` leaves out
-    removed nodes.
+    ``reasons`` keeps the order of the checks: node states, pool, avoided, dimensions, plugins, caps. ``nodes`` leaves
+    out removed nodes.
     """
 
     nodes: int

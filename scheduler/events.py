@@ -38,16 +38,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     origin: ClassVar[Origin]
 
 
-class _Exogenous(Event):
+class _Exogenous(Event, frozen=True):
     origin: ClassVar[Origin] = "exogenous"
 
 
-class _Completion(Event):
+class _Completion(Event, frozen=True):
     event_class: ClassVar[EventClass] = EventClass.END
     origin: ClassVar[Origin] = "completion"
 
 
-class WorkloadsSubmitted(_Exogenous, tag="workloads_submitted"):
+class WorkloadsSubmitted(_Exogenous, frozen=True, tag="workloads_submitted"):
     """``count`` equal workloads were submitted; with ``count > 1`` they are called ``<workload_id>/<i>``.
 
     ``payloads`` maps a plugin name to what is asked of it beyond the dimensions. ``pool`` "" means any pool.
@@ -76,7 +76,7 @@ class WorkloadsSubmitted(_Exogenous, tag="workloads_submitted"):
     operation_id: str = ""
 
 
-class WorkloadAdopted(_Exogenous, tag="workload_adopted"):
+class WorkloadAdopted(_Exogenous, frozen=True, tag="workload_adopted"):
     """A workload was found running on a node that the core had not placed there; it is recorded as found.
 
     Its resources are reserved even where that overcommits the node. ``spec.count`` must be 1.
@@ -87,7 +87,7 @@ class WorkloadAdopted(_Exogenous, tag="workload_adopted"):
     node_id: str
 
 
-class RemovalRequested(_Exogenous, tag="removal_requested"):
+class RemovalRequested(_Exogenous, frozen=True, tag="removal_requested"):
     """The user wants a workload gone, whatever its state."""
 
     event_class: ClassVar[EventClass] = EventClass.OPERATOR
@@ -95,7 +95,7 @@ class RemovalRequested(_Exogenous, tag="removal_requested"):
     operation_id: str = ""
 
 
-class StopRequested(_Exogenous, tag="stop_requested"):
+class StopRequested(_Exogenous, frozen=True, tag="stop_requested"):
     """The user wants a running workload stopped; it keeps its resources and can be started again."""
 
     event_class: ClassVar[EventClass] = EventClass.OPERATOR
@@ -103,7 +103,7 @@ class StopRequested(_Exogenous, tag="stop_requested"):
     operation_id: str = ""
 
 
-class StartRequested(_Exogenous, tag="start_requested"):
+class StartRequested(_Exogenous, frozen=True, tag="start_requested"):
     """The user wants a stopped workload started again, on the node that holds it."""
 
     event_class: ClassVar[EventClass] = EventClass.OPERATOR
@@ -111,7 +111,7 @@ class StartRequested(_Exogenous, tag="start_requested"):
     operation_id: str = ""
 
 
-class NodeJoined(_Exogenous, tag="node_joined"):
+class NodeJoined(_Exogenous, frozen=True, tag="node_joined"):
     """A node became part of a pool. ``capacity`` maps a dimension to base units; a dimension left out is 0.
 
     ``topology`` maps a level (zone, rack, …) to the name of the domain that the node is in.
@@ -125,29 +125,29 @@ class NodeJoined(_Exogenous, tag="node_joined"):
     topology: Mapping[str, str] = {}
 
 
-class NodeCapacityChanged(_Exogenous, tag="node_capacity_changed"):
-    """A node's capacity is now ``capacity``. Work that no longer fits stays; the node is overcommitted until it ends."""
+class NodeCapacityChanged(_Exogenous, frozen=True, tag="node_capacity_changed"):
+    """A node's capacity is now ``capacity``. Work that no longer fits stays, and overcommits the node."""
 
     event_class: ClassVar[EventClass] = EventClass.NODE
     node_id: str
     capacity: Mapping[str, int]
 
 
-class NodeCordoned(_Exogenous, tag="node_cordoned"):
+class NodeCordoned(_Exogenous, frozen=True, tag="node_cordoned"):
     """Nothing new may be placed on the node."""
 
     event_class: ClassVar[EventClass] = EventClass.NODE
     node_id: str
 
 
-class NodeUncordoned(_Exogenous, tag="node_uncordoned"):
+class NodeUncordoned(_Exogenous, frozen=True, tag="node_uncordoned"):
     """The node may be used again; also ends a drain."""
 
     event_class: ClassVar[EventClass] = EventClass.NODE
     node_id: str
 
 
-class NodeDrainRequested(_Exogenous, tag="node_drain_requested"):
+class NodeDrainRequested(_Exogenous, frozen=True, tag="node_drain_requested"):
     """The node is cordoned and its work moved away: stopped there, then placed elsewhere.
 
     Workloads that a user stopped keep what they hold and stay. Drained means: nothing else is left.
@@ -158,14 +158,14 @@ class NodeDrainRequested(_Exogenous, tag="node_drain_requested"):
     operation_id: str = ""
 
 
-class NodeLost(_Exogenous, tag="node_lost"):
+class NodeLost(_Exogenous, frozen=True, tag="node_lost"):
     """The node cannot be reached. Its work is rescheduled or lost; its resources stay held until confirmed gone."""
 
     event_class: ClassVar[EventClass] = EventClass.NODE
     node_id: str
 
 
-class NodeReturned(_Exogenous, tag="node_returned"):
+class NodeReturned(_Exogenous, frozen=True, tag="node_returned"):
     """A lost node is reachable again. Superseded instances on it are stopped. No ``capacity`` means: as before."""
 
     event_class: ClassVar[EventClass] = EventClass.NODE
@@ -173,7 +173,7 @@ class NodeReturned(_Exogenous, tag="node_returned"):
     capacity: Mapping[str, int] | None = None
 
 
-class NodeRemoved(_Exogenous, tag="node_removed"):
+class NodeRemoved(_Exogenous, frozen=True, tag="node_removed"):
     """The node left for good: whatever was on it is gone, and its work is rescheduled or lost.
 
     Workloads that a user stopped are lost: what they held is no more.
@@ -183,7 +183,7 @@ class NodeRemoved(_Exogenous, tag="node_removed"):
     node_id: str
 
 
-class PolicyChanged(_Exogenous, tag="policy_changed"):
+class PolicyChanged(_Exogenous, frozen=True, tag="policy_changed"):
     """From now on decisions follow this policy."""
 
     event_class: ClassVar[EventClass] = EventClass.OPERATOR
@@ -191,14 +191,14 @@ class PolicyChanged(_Exogenous, tag="policy_changed"):
     params: Mapping[str, Any] = {}
 
 
-class WorkloadStarted(_Completion, tag="workload_started"):
+class WorkloadStarted(_Completion, frozen=True, tag="workload_started"):
     """The engine has started this generation of the workload."""
 
     workload_id: str
     generation: int
 
 
-class WorkloadStartFailed(_Completion, tag="workload_start_failed"):
+class WorkloadStartFailed(_Completion, frozen=True, tag="workload_start_failed"):
     """The engine could not start this generation, and nothing of it is left on the node."""
 
     workload_id: str
@@ -206,7 +206,7 @@ class WorkloadStartFailed(_Completion, tag="workload_start_failed"):
     reason: str
 
 
-class WorkloadExited(_Completion, tag="workload_exited"):
+class WorkloadExited(_Completion, frozen=True, tag="workload_exited"):
     """The workload ended by itself; 0 is success."""
 
     workload_id: str
@@ -214,14 +214,14 @@ class WorkloadExited(_Completion, tag="workload_exited"):
     exit_code: int = 0
 
 
-class WorkloadStopped(_Completion, tag="workload_stopped"):
+class WorkloadStopped(_Completion, frozen=True, tag="workload_stopped"):
     """The engine confirms that this generation no longer runs. Also the answer when it never ran."""
 
     workload_id: str
     generation: int
 
 
-class TimerFired(Event, tag="timer_fired"):
+class TimerFired(Event, frozen=True, tag="timer_fired"):
     """``Core.next_wakeup_ns`` has come. The core works off every timer that is due."""
 
     event_class: ClassVar[EventClass] = EventClass.TIMER

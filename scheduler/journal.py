@@ -1,8 +1,8 @@
 """The journal: a chain of batches. Codec and chain only; files and databases are stores outside.
 
-``hash[n] = blake2b(hash[n-1] || bytes of batch n)``, and ``hash[-1]`` is that of the header's bytes. The last hash is the
-*journal digest*. The *decision digest* is a second chain over placements alone, in a form of its own that does not
-depend on the schema; goldens use it.
+``hash[n] = blake2b(hash[n-1] || bytes of batch n)``, and ``hash[-1]`` is that of the header's bytes. The last hash is
+the *journal digest*. The *decision digest* is a second chain over placements alone, in a form of its own that does
+not depend on the schema; goldens use it.
 
 Written as JSON Lines: the header, then one line a batch with the batch and its hash, then a footer that shows that the
 journal was closed. The bytes that are hashed are exactly those between ``{"batch":`` and ``,"hash":``.
@@ -141,8 +141,8 @@ class JournalWriter:
 class JournalReader:
     """Turns lines back into a header and batches, checking the chain on the way.
 
-    Feed the lines in order: `read_header` with the first, then `read` with each other one. `JournalError` tells the line
-    number and what is wrong with it.
+    Feed the lines in order: `read_header` with the first, then `read` with each other one. `JournalError` tells the
+    line number and what is wrong with it.
     """
 
     def __init__(self) -> None:

@@ -2,9 +2,10 @@
 
 All kernels share these arguments. ``free`` (dimensions, rows) int64; ``need`` (dimensions,) int64, the request with
 every zero replaced by the smallest integer, so that a dimension of which nothing is asked never stands in the way;
-``request`` and ``weights`` (dimensions,) float64; ``mask`` (rows,) uint8, 0 where a row is out of the question. The score of a
-row is ``sum over d of weights[d] * (free[d] - request[d])``, added in the order of the dimensions in float64, and
-``-inf`` where the row does not fit. The best row has the highest score; ties go to the lowest row; -1 means none.
+``request`` and ``weights`` (dimensions,) float64; ``mask`` (rows,) uint8, 0 where a row is out of the question. The
+score of a row is ``sum over d of weights[d] * (free[d] - request[d])``, added in the order of the dimensions in
+float64, and ``-inf`` where the row does not fit. The best row has the highest score; ties go to the lowest row; -1
+means none.
 
 Written for the vectoriser: blocks of rows as slices that start at 0, no branch in the inner loops, and one counting
 pass that tells whether a block can improve on the best so far.

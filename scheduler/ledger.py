@@ -54,8 +54,8 @@ class Ledger:
 
     def _attach_views(self) -> None:
         # Item access through a memoryview costs a third of NumPy's and yields Python integers.
-        self._free_views = [memoryview(column) for column in self.free]
-        self._log_view = memoryview(self.change_log)
+        self._free_views = [column.data for column in self.free]
+        self._log_view = self.change_log.data
         self._log_mask = len(self.change_log) - 1
 
     # -- rows ---------------------------------------------------------------------------------------------------
@@ -146,13 +146,11 @@ class Ledger:
                     raise OvercommitError(f"row {row} has {view[row]} free of which {amount} are asked")
         used = self.live_used
         live = self.live[row]
-        dimension = 0
-        for view in self._free_views:
+        for dimension, view in enumerate(self._free_views):
             amount = request[dimension]
             view[row] -= amount
             if live:
                 used[dimension] += amount
-            dimension += 1
         self._log_view[self.version & self._log_mask] = row
         self.version += 1
         if self._undo is not None:
@@ -162,13 +160,11 @@ class Ledger:
         """Give back what was reserved."""
         used = self.live_used
         live = self.live[row]
-        dimension = 0
-        for view in self._free_views:
+        for dimension, view in enumerate(self._free_views):
             amount = request[dimension]
             view[row] += amount
             if live:
                 used[dimension] -= amount
-            dimension += 1
         self._log_view[self.version & self._log_mask] = row
         self.version += 1
         self.freed_rows[row] = None
@@ -205,7 +201,8 @@ class Ledger:
         if self._undo is not None:
             raise RuntimeError("a savepoint is open already")
         freed_rows, freed_pools = dict(self.freed_rows), self.freed_pools
-        self._undo = log = []
+        log: list[tuple[NodeIndex, tuple[int, ...], dict[str, int]]] = []
+        self._undo = log
         try:
             yield
         finally:

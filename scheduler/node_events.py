@@ -17,7 +17,7 @@ from scheduler.events import (
     NodeUncordoned,
 )
 from scheduler.lifecycle import State, Trigger
-from scheduler.state import CoreState
+from scheduler.state import CoreState, Handlers
 from scheduler.workload import Workload
 
 _PRESENT = (NodeState.READY, NodeState.CORDONED, NodeState.DRAINING)
@@ -28,7 +28,7 @@ class NodeEvents:
 
     def __init__(self, state: CoreState) -> None:
         self.state = state
-        self.handlers = {
+        self.handlers: Handlers = {
             NodeJoined: self._on_node_joined,
             NodeCapacityChanged: self._on_node_capacity_changed,
             NodeCordoned: self._on_node_cordoned,

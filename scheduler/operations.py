@@ -10,9 +10,9 @@ from scheduler.commands import AnyCommand, Outcome, PublishResult
 class Counters(msgspec.Struct):
     """What happened so far.
 
-    ``decisions`` counts evaluations that ended in a placement or a refusal; ``placements`` includes repeated ones of one
-    workload, ``placed`` only the first; ``evicted`` counts moves off a drained or lost node; ``stale`` counts completions
-    that were ignored, ``refused`` requests that made no sense.
+    ``decisions`` counts evaluations that ended in a placement or a refusal; ``placements`` includes repeated ones of
+    one workload, ``placed`` only the first; ``evicted`` counts moves off a drained or lost node; ``stale`` counts
+    completions that were ignored, ``refused`` requests that made no sense.
     """
 
     submitted: int = 0

@@ -145,8 +145,9 @@ class Planner:
         ledger = self.ledger
         free, row_count = ledger.free, ledger.row_count
         need, request, weights = request_class.need, request_class.request_float, request_class.weights
+        assert weights is not None
         if column is None:
-            return int(kernels.best_row(free, need, request, weights, mask, row_count))  # type: ignore[arg-type]
+            return int(kernels.best_row(free, need, request, weights, mask, row_count))
         version, seen = ledger.version, column.seen
         column.seen = version
         if seen < 0 or version - seen > self._refresh_limit():
@@ -158,12 +159,12 @@ class Planner:
                 request,
                 weights,
                 mask,
-                row_count,  # type: ignore[arg-type]
+                row_count,
             )
             return int(kernels.best_of_blocks(column.scores, column.block_best, row_count))
         return int(
             kernels.refresh_scores(
-                column.scores, column.block_best, free, need, request, weights,  # type: ignore[arg-type]
+                column.scores, column.block_best, free, need, request, weights,
                 mask, row_count, ledger.change_log, seen, version,
             )
         )  # fmt: skip
@@ -222,9 +223,10 @@ class Planner:
                 scratch = np.empty(len(rows), dtype=np.uint8)
                 position = kernels.nth_fitting_row(free, request_class.need, allowed, len(rows), scratch, draw)
             else:
+                assert request_class.weights is not None
                 position = kernels.best_row(
                     free, request_class.need, request_class.request_float,
-                    request_class.weights, allowed, len(rows),  # type: ignore[arg-type]
+                    request_class.weights, allowed, len(rows),
                 )  # fmt: skip
         else:
             position = self._best_of(self._scores(request_class, mask, rows))
@@ -320,9 +322,10 @@ class Planner:
         columns = self.columns()
         left = np.array([node.state is not NodeState.REMOVED for node in self.cluster.nodes], dtype=bool)
         total = int(left.sum())
-        checks: list[tuple[str, Any]] = []
-        for state in (NodeState.LOST, NodeState.CORDONED, NodeState.DRAINING):
-            checks.append((str(state), np.array([node.state is not state for node in self.cluster.nodes], dtype=bool)))
+        checks: list[tuple[str, Any]] = [
+            (str(state), np.array([node.state is not state for node in self.cluster.nodes], dtype=bool))
+            for state in (NodeState.LOST, NodeState.CORDONED, NodeState.DRAINING)
+        ]
         checks += self._filters(request_class, columns)
         for dimension, free, need in zip(self.dimensions, columns.free, request_class.need, strict=True):
             checks.append((dimension.name, free >= need))

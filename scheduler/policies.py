@@ -7,8 +7,8 @@ score, and gives ties to the lowest row. There are three kinds, from the fastest
 * `Policy`: you give scores for columns of nodes in NumPy.
 * `RandomPolicy`: no score, a uniform draw.
 
-Normalisation: "capacity" in the formulas is that of the largest node, by dimension, so that equal amounts weigh the same on
-all nodes.
+Normalisation: "capacity" in the formulas is that of the largest node, by dimension, so that equal amounts weigh the
+same on all nodes.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class RandomPolicy(Policy):
 
 
 class FirstFit(LinearPolicy):
-    """The first node, in rank order, on which the request fits (Johnson 1973, "Near-optimal bin packing algorithms")."""
+    """The first node, in rank order, on which the request fits (Johnson, "Near-optimal bin packing", 1973)."""
 
     name = "first-fit"
 

@@ -1,14 +1,15 @@
 """The pending queue, kept by request class.
 
-Theory of operation. Workloads of one class are interchangeable for placement, so if the first of them is refused, so are all:
-the class becomes *blocked*, and costs nothing until something that could help is freed. A scheduling pass hands out classes in
-the order of their first workloads (higher priority first, then earlier submission), so a large workload that does not
-fit never stands in the way of a small one behind it. There are two kinds:
+Theory of operation. Workloads of one class are interchangeable for placement, so if the first of them is refused, so
+are all: the class becomes *blocked*, and costs nothing until something that could help is freed. A scheduling pass
+hands out classes in the order of their first workloads (higher priority first, then earlier submission), so a large
+workload that does not fit never stands in the way of a small one behind it. There are two kinds:
 
 * *ready* classes have not been refused yet, and may fit anywhere. They wait in a heap.
-* *blocked* classes can only fit on the rows that were freed since the last pass, as nothing else has improved. One kernel tests
-  all of them against those rows and finds the first in queue order. A pass frees nothing, so the freed rows only fill up:
-  each class keeps a pointer to the first freed row that may still do, and pointers only move forward.
+* *blocked* classes can only fit on the rows that were freed since the last pass, as nothing else has improved. One
+  kernel tests all of them against those rows and finds the first in queue order. A pass frees nothing, so the freed
+  rows only fill up: each class keeps a pointer to the first freed row that may still do, and pointers only move
+  forward.
 
 A class that could be blocked by more than free rows (a cluster-wide pool) becomes ready again when a pool was refunded.
 Between passes every class with waiting workloads is blocked.

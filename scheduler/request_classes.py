@@ -1,8 +1,8 @@
 """Request classes: all workloads that ask for exactly the same share one, and with it everything that is cached.
 
-A class that is used a second time gets a score column over all rows, kept in a budget of bytes (least recently used goes
-first); afterwards only rows that changed are scored again. The fused scan serves everything else. What is cached never
-changes a decision: `scheduler.invariants` compares the two.
+A class that is used a second time gets a score column over all rows, kept in a budget of bytes (least recently used
+goes first); afterwards only rows that changed are scored again. The fused scan serves everything else. What is cached
+never changes a decision: `scheduler.invariants` compares the two.
 """
 
 from __future__ import annotations
@@ -96,6 +96,10 @@ class ClassTable:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def knows(self, key: ClassKey) -> bool:
+        """Whether there is a class for ``key``, which has been checked before."""
+        return key in self._by_key
 
     def intern(self, key: ClassKey, payloads: dict[str, Any] | None) -> RequestClass:
         """Return the class for ``key``, with one more member."""

@@ -1,4 +1,6 @@
-"""A core as versioned data, and back. Between two steps only; what is derived (caches, free columns) is calculated anew."""
+"""A core as versioned data, and back. Between two steps only; what is derived (caches, free columns) is calculated
+anew.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,10 @@ _STATE_OF_TIMER = {"backoff": State.BACKOFF, "start": State.STARTING, "stop": St
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
+Handlers = dict[type[Any], Callable[[Any], None]]
+"""By event type, what to do about it."""
+
+
 class CoreState:
     """The records of one core. Handlers of events change them through the methods below and through nothing else."""
 
@@ -68,6 +72,8 @@ class CoreState:
 
     def check_spec(self, spec: WorkloadsSubmitted) -> dict[str, Any] | None:
         """Return the payloads in canonical form; ValueError names field, value and remedy."""
+        if spec.payloads is None and spec.count == 1 and self.planner.classes.knows((spec.request, spec.pool, b"", ())):
+            return None
         if len(spec.request) != len(self.dimension_names):
             names = ", ".join(self.dimension_names)
             raise ValueError(f"request: {len(spec.request)} amounts for the dimensions {names}")
@@ -91,10 +97,12 @@ class CoreState:
     def intern(
         self, spec: WorkloadsSubmitted, payloads: dict[str, Any] | None, avoid: tuple[NodeIndex, ...]
     ) -> RequestClass:
+        """Return the request class of what ``spec`` asks, leaving out some rows; one more member."""
         canonical = _canonical(payloads) if payloads is not None else b""
         return self.planner.classes.intern((spec.request, spec.pool, canonical, avoid), payloads)
 
     def new_workload(self, workload_id: str, spec: WorkloadsSubmitted, payloads: dict[str, Any] | None) -> Workload:
+        """Record a workload as queued. Whoever calls this queues or adopts it."""
         request_class = self.intern(spec, payloads, ())
         workload = Workload(
             workload_id=workload_id,
@@ -111,6 +119,7 @@ class CoreState:
         return workload
 
     def command_start(self, workload: Workload) -> None:
+        """Have the present generation started on the row that holds it."""
         request_class = self.planner.classes[workload.class_id]
         self.results.commands.append(
             StartWorkload(
@@ -126,6 +135,7 @@ class CoreState:
         )
 
     def command_stop(self, workload: Workload) -> None:
+        """Have the present generation stopped, for the reason that is recorded."""
         reason: StopReason = workload.stop_reason  # type: ignore[assignment]
         self.results.commands.append(
             StopWorkload(
@@ -149,6 +159,7 @@ class CoreState:
         counts[after] += 1
 
     def hold(self, workload: Workload, row: NodeIndex, *, as_found: bool = False) -> None:
+        """Reserve and charge what the workload asks for on ``row``; `OvercommitError` where it does not fit."""
         request_class = self.planner.classes[workload.class_id]
         self.ledger.reserve(row, request_class.request, as_found=as_found)
         if request_class.payloads is not None:
@@ -230,6 +241,7 @@ class CoreState:
         return True
 
     def note_drained(self, node: Node) -> None:
+        """Answer whoever waits for the drain of the node once nothing is left that has to move."""
         if node.state is not NodeState.DRAINING or not node.drain_operation_id:
             return
         if all(workload.stop_reason == "hold" for workload in self.on_row[node.row].values()):

@@ -28,7 +28,9 @@ class Chapter(msgspec.Struct, frozen=True):
 
 
 def story(batches: Iterable[Batch], key: str) -> Iterator[Chapter]:
-    """Yield what concerns the workload, node or operation called ``key``. A copy ``x/3`` shares the submission of ``x``."""
+    """Yield what concerns the workload, node or operation called ``key``. A copy ``x/3`` shares the submission of
+    ``x``.
+    """
     for batch in batches:
         for event in batch.events:
             if mentions(event, key):

@@ -12,10 +12,10 @@ from scheduler.types import NodeIndex
 class Workload(msgspec.Struct, gc=False, kw_only=True):
     """A workload that has not ended. What it asks for is in ``spec``, shared by all copies of one submission.
 
-    ``sequence`` numbers submissions; ``class_id`` is its request class now. ``generation`` counts starts: 0 before the first
-    placement. ``row`` is where it is held, -1 where nothing is. ``stop_reason`` says why it is stopping or stopped.
-    ``creation_answered``: whoever submitted it has been told how it went, or does not want to know. ``failed_rows``
-    are the rows that it must avoid, ascending.
+    ``sequence`` numbers submissions; ``class_id`` is its request class now. ``generation`` counts starts: 0 before
+    the first placement. ``row`` is where it is held, -1 where nothing is. ``stop_reason`` says why it is stopping or
+    stopped. ``creation_answered``: whoever submitted it has been told how it went, or does not want to know.
+    ``failed_rows`` are the rows that it must avoid, ascending.
     """
 
     workload_id: str

@@ -16,7 +16,7 @@ from scheduler.events import (
     WorkloadStopped,
 )
 from scheduler.lifecycle import State, Trigger
-from scheduler.state import CoreState
+from scheduler.state import CoreState, Handlers
 from scheduler.workload import Workload
 
 
@@ -25,7 +25,7 @@ class WorkloadEvents:
 
     def __init__(self, state: CoreState) -> None:
         self.state = state
-        self.handlers = {
+        self.handlers: Handlers = {
             WorkloadsSubmitted: self._on_submitted,
             WorkloadAdopted: self._on_adopted,
             WorkloadStarted: self._on_started,

@@ -1,9 +1,9 @@
 """The SimPy driver: SimPy carries time, the core decides, the simulated engine answers.
 
-Theory of operation. The driver owns the loop: it lets SimPy deliver everything of one instant into an inbox, steps the core
-once with it, journals the batch, and hands the commands to the engine, whose completions become SimPy timeouts. A
-completion without delay is due at the same instant and so makes the next batch of that instant. What is pending is
-data (`pending`), never the state of a generator.
+Theory of operation. The driver owns the loop: it lets SimPy deliver everything of one instant into an inbox, steps
+the core once with it, journals the batch, and hands the commands to the engine, whose completions become SimPy
+timeouts. A completion without delay is due at the same instant and so makes the next batch of that instant. What is
+pending is data (`pending`), never the state of a generator.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class SimDriver:
         last_ns = float("inf") if horizon_ns is None else horizon_ns
         at_ns, due = 0, peek()
         while due <= last_ns and due != float("inf"):
-            at_ns = due
+            at_ns = int(due)
             step()
             due = peek()
             if due != at_ns and self._inbox:
@@ -102,7 +102,7 @@ class SimDriver:
         self._timeout(delay_ns, sequence).callbacks.append(self._on_due)
 
     def _on_due(self, timeout: simpy.Event) -> None:
-        _, event = self.pending.pop(timeout.value)
+        _, event = self.pending.pop(timeout.value)  # type: ignore[arg-type]
         times = self.engine.observe(event)
         if times:
             self._inbox.append(event)

@@ -1,8 +1,8 @@
 """The simulated engine: what a machine would answer, and when.
 
-`EngineModel` is pure data with counter-based randomness: the same command for the same attempt always takes equally long
-and fails equally. `SimulatedEngine` adds the little that machines remember: what runs where, which images they have,
-and which of them are down.
+`EngineModel` is pure data with counter-based randomness: the same command for the same attempt always takes equally
+long and fails equally. `SimulatedEngine` adds the little that machines remember: what runs where, which images they
+have, and which of them are down.
 """
 
 from __future__ import annotations

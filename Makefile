@@ -1,0 +1,42 @@
+# The commands of this repository. Everything is set up on first use, in .venv; no root, no compiler.
+.POSIX:
+PYTHON ?= python3
+BIN = .venv/bin
+JOBS ?= 2
+
+help:
+	@echo "make demo     replay a trace on 5,000 nodes under several policies: table, plots and report in out/demo"
+	@echo "make test     the tests          make lint   ruff, mypy, import-linter"
+	@echo "make bench    the benchmarks     make clean  remove what the above made"
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch .venv/installed
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch .venv/installed-dev
+
+demo: .venv/installed
+	$(BIN)/eru sim compare 'synthetic:google2019?nodes=5000&hours=4&seed=1&workloads=110000' \
+	  --policy first-fit --policy best-fit --policy worst-fit --policy dot-product --policy random --out out/demo
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.spine --json out/bench.json
+
+clean:
+	rm -rf .venv out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help demo test lint bench clean
