@@ -132,7 +132,7 @@ class Core:
 
     def diagnose(self, workload_id: str) -> Diagnosis:
         """Why a queued workload is not placed, by node. KeyError where there is no such live workload."""
-        return self.planner.diagnose(self.planner.classes[self.workloads[workload_id].class_id])
+        return self.planner.diagnose(self.planner.classes.by_id[self.workloads[workload_id].class_id])
 
     def _schedule(self) -> None:
         queue, planner, counters = self.queue, self.planner, self.counters

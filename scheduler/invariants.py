@@ -72,7 +72,7 @@ def _check_ledger(core: Core) -> None:
     used = np.zeros((ledger.dimension_count, ledger.row_count), dtype=np.int64)
     for workload in core.workloads.values():
         if workload.row >= 0:
-            used[:, workload.row] += core.planner.classes[workload.class_id].request
+            used[:, workload.row] += core.planner.classes.by_id[workload.class_id].request
     for fence in core.fences.values():
         used[:, fence.row] += fence.request
     difference = used + ledger.free[:, : ledger.row_count] - ledger.total[:, : ledger.row_count]
@@ -88,7 +88,7 @@ def _check_pools(core: Core) -> None:
     used: dict[str, int] = {}
     for workload in core.workloads.values():
         if workload.row >= 0:
-            charges = core.planner.charges(core.planner.classes[workload.class_id], workload.row)
+            charges = core.planner.charges(core.planner.classes.by_id[workload.class_id], workload.row)
             for pool, amount in charges.items():
                 used[pool] = used.get(pool, 0) + amount
     for fence in core.fences.values():

@@ -85,17 +85,15 @@ class ClassTable:
     def __init__(self, cache_bytes: int) -> None:
         self.cache_bytes = cache_bytes
         self._by_key: dict[ClassKey, RequestClass] = {}
-        self._by_id: dict[int, RequestClass] = {}
+        self.by_id: dict[int, RequestClass] = {}
+        """For reading only."""
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._columns: OrderedDict[int, RequestClass] = OrderedDict()
         self._column_bytes = 0
         self._next_id = 0
 
-    def __getitem__(self, class_id: int) -> RequestClass:
-        return self._by_id[class_id]
-
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self.by_id)
 
     def knows(self, key: ClassKey) -> bool:
         """Whether there is a class for ``key``, which has been checked before."""
@@ -107,7 +105,7 @@ class ClassTable:
         if found is None:
             found = RequestClass(self._next_id, key, payloads)
             self._next_id += 1
-            self._by_key[key] = self._by_id[found.class_id] = found
+            self._by_key[key] = self.by_id[found.class_id] = found
         elif not found.members:
             self._idle.pop(found.class_id, None)
         found.members += 1
@@ -115,14 +113,14 @@ class ClassTable:
 
     def leave(self, class_id: int) -> None:
         """One member less."""
-        left = self._by_id[class_id]
+        left = self.by_id[class_id]
         left.members -= 1
         if left.members:
             return
         self._idle[class_id] = None
         if len(self._idle) > _IDLE_CLASSES_MAX:
             oldest, _ = self._idle.popitem(last=False)
-            gone = self._by_id.pop(oldest)
+            gone = self.by_id.pop(oldest)
             del self._by_key[gone.key]
             self._drop_column(gone)
 

@@ -120,14 +120,14 @@ class CoreState:
 
     def command_start(self, workload: Workload) -> None:
         """Have the present generation started on the row that holds it."""
-        request_class = self.planner.classes[workload.class_id]
+        payloads = self.planner.classes.by_id[workload.class_id].payloads
         self.results.commands.append(
             StartWorkload(
                 workload_id=workload.workload_id,
                 generation=workload.generation,
                 node_id=self.cluster.nodes[workload.row].node_id,
                 image=workload.spec.image,
-                engine_args=self.planner.merge_engine_args(request_class.payloads),
+                engine_args=None if payloads is None else self.planner.merge_engine_args(payloads),
             )
         )
         self.timers.add_deadline(
@@ -160,7 +160,7 @@ class CoreState:
 
     def hold(self, workload: Workload, row: NodeIndex, *, as_found: bool = False) -> None:
         """Reserve and charge what the workload asks for on ``row``; `OvercommitError` where it does not fit."""
-        request_class = self.planner.classes[workload.class_id]
+        request_class = self.planner.classes.by_id[workload.class_id]
         self.ledger.reserve(row, request_class.request, as_found=as_found)
         if request_class.payloads is not None:
             self.ledger.charge(self.planner.charges(request_class, row))
@@ -170,7 +170,7 @@ class CoreState:
     def let_go(self, workload: Workload, *, fence: bool = False) -> None:
         """Give back what the workload holds, or leave it held by a fence."""
         row = workload.row
-        request_class = self.planner.classes[workload.class_id]
+        request_class = self.planner.classes.by_id[workload.class_id]
         charges = self.planner.charges(request_class, row) if request_class.payloads is not None else {}
         del self.on_row[row][workload.workload_id]
         workload.row = -1
@@ -208,12 +208,12 @@ class CoreState:
     def requeue(self, workload: Workload) -> None:
         """The workload is in the queued state again: have it placed anew."""
         workload.stop_reason = ""
-        self.queue.push(workload, self.planner.classes[workload.class_id])
+        self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
 
     def avoid(self, workload: Workload, row: NodeIndex) -> None:
         """Put the workload into the class that asks the same but leaves out the row."""
         workload.failed_rows = tuple(sorted({*workload.failed_rows, row}))
-        payloads = self.planner.classes[workload.class_id].payloads
+        payloads = self.planner.classes.by_id[workload.class_id].payloads
         self.planner.classes.leave(workload.class_id)
         workload.class_id = self.intern(workload.spec, payloads, workload.failed_rows).class_id
 
@@ -270,7 +270,7 @@ class CoreState:
         """Queue what is queued. Between steps every waiting class has been refused."""
         for workload in self.workloads.values():
             if workload.state is State.QUEUED:
-                self.queue.push(workload, self.planner.classes[workload.class_id])
+                self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
         self.ledger.freed_rows.clear()
         self.ledger.freed_pools = False
         self.queue.begin_pass(self.ledger)

@@ -55,7 +55,7 @@ class WorkloadEvents:
             return
         for workload_id in ids:
             workload = self.state.new_workload(workload_id, event, payloads)
-            self.state.queue.push(workload, self.state.planner.classes[workload.class_id])
+            self.state.queue.push(workload, self.state.planner.classes.by_id[workload.class_id])
             if event.on_unschedulable == "fail":
                 self.state.impatient.append(workload)
 

@@ -1,0 +1,1 @@
+"""Benchmarks: everything that is about seconds and bytes. `make bench` runs them."""
