@@ -30,9 +30,6 @@ _COUNTS = (
     "placed", "completed", "failed", "killed", "pending", "rejected", "evicted", "lost", "placements", "decisions",
 )  # fmt: skip
 _DELAYS = ("p50", "p90", "p99", "mean")
-# Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom; an expansion takes over from there.
-_T95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
-_Z95 = 1.959964
 
 
 class Comparison:
@@ -290,16 +287,10 @@ def mean_and_half_width(values: Sequence[float]) -> tuple[float | None, float | 
 
 
 def _student_t(freedom: int) -> float:
-    """Return the two-sided 95 % quantile (Abramowitz and Stegun 26.7.5 beyond the table)."""
-    if freedom <= len(_T95):
-        return _T95[freedom - 1]
-    z = _Z95
-    return (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
+    """Return the two-sided 95 % quantile of Student's t."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, freedom))
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from eru_sim.errors import EruError
 from eru_sim.options import choose_policy, parse_duration_ns, parse_engine, parse_overcommit
+from eru_sim.output import check_directory, check_file, write_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +21,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backends.sim.engine import EngineModel
-    from scheduler.journal import Batch
+    from eru_sim.feed import Feed
+    from eru_sim.machines import Machines
+    from eru_sim.metrics import Metrics
+    from eru_sim.options import PolicyChoice
+    from scheduler.core import Core
+    from scheduler.journal import Batch, JournalWriter
     from scheduler.policies import Policy
+    from traces import Trace
 
 Progress = Callable[[float, str], None]
 """Called now and then with the share that is done (0 to 1) and what is being done."""
@@ -71,39 +78,88 @@ def replay(
 
     Bad input raises `EruError`, `traces.TraceError` or ``ValueError``, each with one line, and leaves no output behind.
     """
-    started = time.perf_counter(), time.process_time()
-    from backends.sim.driver import SimDriver
-    from backends.sim.engine import SimulatedEngine
+    began = time.perf_counter()
+    from scheduler import kernels
+
+    kernels.compile_all()
+    startup_s = time.perf_counter() - began
+    if initial not in ("empty", "recorded"):
+        raise EruError(f"initial: {initial!r} is neither 'empty' nor 'recorded'")
+    if journal is not None:
+        journal = check_file(journal, "journal")
+    if out is not None:
+        out = check_directory(out)
+    run = _compose(
+        source,
+        cluster=cluster,
+        choice=choose_policy(policy, seed),
+        seed=seed,
+        overcommit=parse_overcommit(overcommit),
+        initial=initial,
+        horizon_ns=None if horizon is None else parse_duration_ns(horizon, "horizon"),
+        failures=failures,
+        model=parse_engine(engine, seed),
+        progress=progress,
+    )
+    load_s = time.perf_counter() - began - startup_s
+    timing = _execute(run, journal, check_every, progress)
+    summary = _summary(run, {"startup_s": startup_s, "load_s": load_s, **timing})
+    result = ReplayResult(summary, run.metrics.timeline(), _nodes_frame(run.core), run.metrics.delays_s())
+    if out is not None:
+        write_files(out, tables_of(result))
+    return result
+
+
+@dataclass
+class _Run:
+    """Everything that takes part in one run. ``end_ns`` and ``writer`` are known once it is over."""
+
+    source: str
+    choice: PolicyChoice
+    seed: int
+    horizon_ns: int | None
+    model: EngineModel
+    trace: Trace
+    machines: Machines
+    core: Core
+    feed: Feed
+    metrics: Metrics
+    assumptions: list[str]
+    writer: JournalWriter | None = None
+    end_ns: int = 0
+
+
+def _compose(
+    source: str,
+    *,
+    cluster: str,
+    choice: PolicyChoice,
+    seed: int,
+    overcommit: dict[str, float],
+    initial: Literal["empty", "recorded"],
+    horizon_ns: int | None,
+    failures: str | None,
+    model: EngineModel,
+    progress: Progress | None,
+) -> _Run:
+    """Open the trace, choose the machines, and make a core that fits them."""
     from eru_sim.feed import Feed, dimension_of
-    from eru_sim.journal_file import JournalFile
     from eru_sim.machines import choose_machines
     from eru_sim.metrics import Metrics
     from eru_sim.recording import READERS
-    from scheduler import kernels
     from scheduler.config import CoreConfig, PluginConfig, PolicyConfig
     from scheduler.core import Core
-    from scheduler.invariants import check
-    from scheduler.journal import Header, JournalWriter
     from scheduler.plugins.registry import make_plugin
     from traces import open_trace
 
-    kernels.compile_all()
-    startup_s = time.perf_counter() - started[0]
-    if initial not in ("empty", "recorded"):
-        raise EruError(f"initial: {initial!r} is neither 'empty' nor 'recorded'")
-    choice = choose_policy(policy, seed)
-    model = parse_engine(engine, seed)
-    horizon_ns = None if horizon is None else parse_duration_ns(horizon, "horizon")
-    ratios = parse_overcommit(overcommit)
-    loading = _fraction(progress, "opening the trace")
-    trace = open_trace(source, readers=READERS, progress=loading)
+    trace = open_trace(source, readers=READERS, progress=_fraction(progress, "opening the trace"))
     horizon_ns = trace.horizon_ns if horizon_ns is None else horizon_ns
     machines = choose_machines(trace, cluster, failures, horizon_ns, seed)
     config = CoreConfig(
         dimensions=tuple(dimension_of(column) for column in trace.dimensions),
         plugins=(PluginConfig("labels"),),
         policy=PolicyConfig(choice.name, choice.params),
-        overcommit=ratios,
+        overcommit=overcommit,
     )
     try:
         core = Core(config, plugins=[make_plugin("labels")], policy_factory=choice.factory)
@@ -117,39 +173,73 @@ def replay(
         with_images=model.image_pull_ns > 0,
         topology=machines.topology,
     )
-    metrics = Metrics(core)
-    observers = [metrics.observe]
+    return _Run(
+        source=source,
+        choice=choice,
+        seed=seed,
+        horizon_ns=horizon_ns,
+        model=model,
+        trace=trace,
+        machines=machines,
+        core=core,
+        feed=feed,
+        metrics=Metrics(core),
+        assumptions=_assumptions(trace.assumptions, machines.assumptions, model, initial, horizon_ns),
+    )
+
+
+def _execute(run: _Run, journal: Path | None, check_every: int, progress: Progress | None) -> dict[str, float]:
+    """Run it; return what it took in seconds."""
+    from backends.sim.driver import SimDriver
+    from backends.sim.engine import SimulatedEngine
+    from eru_sim.journal_file import JournalFile
+    from scheduler.invariants import check
+    from scheduler.journal import Header, JournalWriter
+
+    core = run.core
+    observers = [run.metrics.observe]
     if check_every:
         observers.append(_every(check_every, lambda: check(core)))
     if progress is not None:
-        observers.append(_progress_of_run(progress, core, horizon_ns))
-    assumptions = _assumptions(trace.assumptions, machines.assumptions, model, initial, horizon_ns)
-    notes: dict[str, Any] = {"source": source, "cluster": machines.spec, "seed": seed, "assumptions": assumptions}
-    if horizon_ns is not None:
-        notes["horizon_ns"] = horizon_ns
-    load_s = time.perf_counter() - started[0] - startup_s
+        observers.append(_progress_of_run(progress, core, run.horizon_ns))
+    notes: dict[str, Any] = {
+        "source": run.source,
+        "cluster": run.machines.spec,
+        "seed": run.seed,
+        "assumptions": run.assumptions,
+    }
+    if run.horizon_ns is not None:
+        notes["horizon_ns"] = run.horizon_ns
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(JournalFile(journal)).write if journal is not None else None
-        writer = JournalWriter(Header(config=config, notes=notes), sink)
-        driver = SimDriver(core, SimulatedEngine(model), writer, observers=observers)
-        before = time.perf_counter(), time.process_time()
-        end_ns = driver.run(feed, horizon_ns)
-        metrics.finish(end_ns)
-        wall_s, cpu_s = time.perf_counter() - before[0], time.process_time() - before[1]
+        run.writer = JournalWriter(Header(config=core.config, notes=notes), sink)
+        driver = SimDriver(core, SimulatedEngine(run.model), run.writer, observers=observers)
+        began = time.perf_counter(), time.process_time()
+        run.end_ns = driver.run(run.feed, run.horizon_ns)
+        run.metrics.finish(run.end_ns)
+        took = {"wall_s": time.perf_counter() - began[0], "cpu_s": time.process_time() - began[1]}
         if check_every:
             check(core)
-        writer.close()
-    if feed.unknown_machines:
-        assumptions.append(f"{feed.unknown_machines} workloads were recorded on machines that are not there: queued.")
-    parts = core.partition()
-    counters = core.counters
-    summary = {
-        "policy": choice.name,
-        "policy_params": choice.params,
-        "source": source,
-        "cluster": machines.spec,
-        "seed": seed,
-        "overcommit": ratios,
+        run.writer.close()
+    return took
+
+
+def _summary(run: _Run, timing: dict[str, float]) -> dict[str, Any]:
+    core, metrics, writer = run.core, run.metrics, run.writer
+    assert writer is not None
+    parts, counters = core.partition(), core.counters
+    assumptions = list(run.assumptions)
+    if run.feed.unknown_machines:
+        assumptions.append(
+            f"{run.feed.unknown_machines} workloads were recorded on machines that are not there: queued."
+        )
+    return {
+        "policy": run.choice.name,
+        "policy_params": run.choice.params,
+        "source": run.source,
+        "cluster": run.machines.spec,
+        "seed": run.seed,
+        "overcommit": dict(core.config.overcommit),
         "nodes": len(core.cluster.by_id),
         "live_nodes": core.cluster.live_count,
         "workloads": counters.submitted,
@@ -172,46 +262,26 @@ def replay(
         "placements": counters.placements,
         "utilisation": metrics.utilisation(),
         "queueing_delay_s": metrics.queueing_delay_s(),
-        "horizon_s": end_ns / 1e9,
-        "startup_s": startup_s,
-        "load_s": load_s,
-        "wall_s": wall_s,
-        "cpu_s": cpu_s,
+        "horizon_s": run.end_ns / 1e9,
+        **timing,
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "decision_digest": writer.decision_digest,
         "journal_digest": writer.journal_digest,
         "assumptions": assumptions,
-        "ignored": dict(sorted(feed.ignored.items())),
-        "repaired": {**dict(trace.repaired), **dict(machines.repaired)},
+        "ignored": dict(sorted(run.feed.ignored.items())),
+        "repaired": {**dict(run.trace.repaired), **dict(run.machines.repaired)},
     }
-    result = ReplayResult(summary, metrics.timeline(), _nodes_frame(core), metrics.delays_s())
-    if out is not None:
-        write_result(result, out)
-    return result
 
 
-def write_result(result: ReplayResult, out: str | Path) -> None:
-    """Write ``summary.json``, ``timeline.parquet``, ``nodes.parquet`` and ``delays.parquet``, each whole or not at
-    all.
-    """
+def tables_of(result: ReplayResult) -> dict[str, bytes]:
+    """The files of a result by name: ``summary.json``, and ``timeline``, ``nodes`` and ``delays`` as Parquet."""
     import msgspec
     import pandas as pd
 
-    directory = Path(out)
-    directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / "summary.json", msgspec.json.format(msgspec.json.encode(result.summary)) + b"\n")
     delays = pd.DataFrame({"delay_s": result.delays_s})
-    for name, frame in (("timeline", result.timeline), ("nodes", result.nodes), ("delays", delays)):
-        part = directory / f".{name}.parquet.part"
-        frame.to_parquet(part)
-        part.replace(directory / f"{name}.parquet")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    frames = {"timeline": result.timeline, "nodes": result.nodes, "delays": delays}
+    summary = msgspec.json.format(msgspec.json.encode(result.summary)) + b"\n"
+    return {"summary.json": summary} | {f"{name}.parquet": frame.to_parquet() for name, frame in frames.items()}
 
 
 def _assumptions(

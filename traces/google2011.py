@@ -24,7 +24,7 @@ from traces.fits import hashed_uniforms, lifetime_fit, lifetime_names, seconds_t
 from traces.google2011_facts import google2011_facts
 from traces.schema import MachineEvent, MachineEventKind, Submission
 from traces.scratch import ScratchDatabase, read_into
-from traces.source import Option, Reader, Source, choice, flag, integer, number
+from traces.source import Option, Reader, Source, choice, flag, integer
 from traces.tabular import Column, fail, find_files
 
 _US_NS = 1_000
@@ -45,7 +45,6 @@ OPTIONS: tuple[Option, ...] = (
         ["censored", *lifetime_names()],
     ),
     integer("seed", 0, "seed of drawn service times"),
-    number("machine_speedup", 1, "divides the times of machine events after 0, to see more of the 29 days of failures"),
 )
 
 
@@ -123,7 +122,6 @@ class Google2011Trace(TraceBase):
         self._lifetime: str = options["lifetime"]
         self._seed: int = options["seed"]
         self._disk: bool = options["disk"]
-        self._speedup: float = options["machine_speedup"]
         self._cpu_scale: int = options["cpu_cores"] * 1000
         self._memory_scale: int = options["memory_bytes"]
         disk = ("disk_bytes",) if self._disk else ()
@@ -205,7 +203,7 @@ class Google2011Trace(TraceBase):
                 capacity = {"cpu_millicores": 0, "memory_bytes": 0}
             known.add(machine_id)
             yield MachineEvent(
-                at_ns=round(time_us * _US_NS / self._speedup) if self._speedup != 1 else time_us * _US_NS,
+                at_ns=time_us * _US_NS,
                 machine_id=str(machine_id),
                 kind=_KINDS[event_type],
                 capacity=capacity,
@@ -285,8 +283,6 @@ def _assumptions(source: Source) -> tuple[str, ...]:
         lines.append(f"The normalised disk space 1.0 stands for {options['memory_bytes']} bytes.")
     if options["priority_min"]:
         lines.append(f"Only tasks of priority {options['priority_min']} and above are submitted.")
-    if options["machine_speedup"] != 1:
-        lines.append(f"Machine events come {options['machine_speedup']:g} times as fast as recorded.")
     return tuple(lines)
 
 
