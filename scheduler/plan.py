@@ -137,7 +137,7 @@ class Planner:
             weights = self.policy.weights(np.array(request_class.request, dtype=np.int64), self.reference)
             if weights.shape != self.reference.shape or not np.isfinite(weights).all():
                 raise PolicyError(
-                    f"policy {self.policy.name!r}: weights {weights!r} are not one finite number a dimension"
+                    f"policy {_name_of(self.policy)!r}: weights {weights!r} are not one finite number a dimension"
                 )
             request_class.weights = np.ascontiguousarray(weights, dtype=np.float64)
 
@@ -200,10 +200,10 @@ class Planner:
         columns = self.columns(rows)
         values = np.asarray(self.policy.score(columns, np.array(request_class.request, dtype=np.int64)))
         if values.shape != columns.rows.shape:
-            raise PolicyError(f"policy {self.policy.name!r}: {values.shape} scores for {columns.rows.shape} nodes")
+            raise PolicyError(f"policy {_name_of(self.policy)!r}: {values.shape} scores for {columns.rows.shape} nodes")
         fits = (columns.free >= request_class.need[:, None]).all(axis=0) & (mask[columns.rows] != 0)
         if not np.isfinite(values[fits]).all():
-            raise PolicyError(f"policy {self.policy.name!r}: a score is not finite, for {request_class.request}")
+            raise PolicyError(f"policy {_name_of(self.policy)!r}: a score is not finite, for {request_class.request}")
         return np.where(fits, values.astype(np.float64), -np.inf)
 
     @staticmethod
@@ -350,6 +350,10 @@ class Planner:
                 self.ledger.charge(self.charges(request_class, row))
                 nodes.append(self.cluster.nodes[row].node_id)
         return Plan(tuple(nodes), count - len(nodes), diagnosis)
+
+
+def _name_of(policy: Policy) -> str:
+    return policy.name or type(policy).__name__
 
 
 def _full_rows(cap: Cap) -> Any:
