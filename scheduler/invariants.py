@@ -135,7 +135,7 @@ def _check_caches(core: Core) -> None:
             continue
         by_cache = planner.choose(cached, 0)
         by_scan = kernels.best_row(
-            core.ledger.free, cached.need, cached.request_float, cached.weights,
+            core.ledger.free, cached.need, cached.weights,
             core.cluster.open_mask, core.ledger.row_count,
         )  # fmt: skip
         _require(by_cache == by_scan, f"request {cached.request}: the cache chooses {by_cache}, a scan {by_scan}")

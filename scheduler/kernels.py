@@ -2,10 +2,9 @@
 
 All kernels share these arguments. ``free`` (dimensions, rows) int64; ``need`` (dimensions,) int64, the request with
 every zero replaced by the smallest integer, so that a dimension of which nothing is asked never stands in the way;
-``request`` and ``weights`` (dimensions,) float64; ``mask`` (rows,) uint8, 0 where a row is out of the question. The
-score of a row is ``sum over d of weights[d] * (free[d] - request[d])``, added in the order of the dimensions in
-float64, and ``-inf`` where the row does not fit. The best row has the highest score; ties go to the lowest row; -1
-means none.
+``weights`` (dimensions,) float64; ``mask`` (rows,) uint8, 0 where a row is out of the question. The score of a row is
+``sum over d of weights[d] * (free[d] - request[d])``, added in the order of the dimensions in float64, and ``-inf``
+where the row does not fit. The best row has the highest score; ties go to the lowest row; -1 means none.
 
 Written for the vectoriser: blocks of rows as slices that start at 0, no branch in the inner loops, and one counting
 pass that tells whether a block can improve on the best so far.
@@ -35,7 +34,6 @@ def _score_block(
     scores: FloatArray,
     free: Int64Array,
     need: Int64Array,
-    request: FloatArray,
     weights: FloatArray,
     mask: MaskArray,
     low: int,
@@ -46,15 +44,14 @@ def _score_block(
         scores[i] = 0.0 if allowed[i] != 0 else -np.inf
     for d in range(free.shape[0]):
         column = free[d, low : low + size]
-        least, asked, weight = need[d], request[d], weights[d]
+        least, weight = need[d], weights[d]
+        asked = float(max(least, 0))
         for i in range(size):
             scores[i] = scores[i] + weight * (column[i] - asked) if column[i] >= least else -np.inf
 
 
 @_compiled
-def best_row(
-    free: Int64Array, need: Int64Array, request: FloatArray, weights: FloatArray, mask: MaskArray, row_count: int
-) -> int:
+def best_row(free: Int64Array, need: Int64Array, weights: FloatArray, mask: MaskArray, row_count: int) -> int:
     """Score all rows and return the best one."""
     best = -np.inf
     best_at = -1
@@ -62,7 +59,7 @@ def best_row(
     for low in range(0, row_count, BLOCK):
         size = min(BLOCK, row_count - low)
         scores = buffer[:size]
-        _score_block(scores, free, need, request, weights, mask, low, size)
+        _score_block(scores, free, need, weights, mask, low, size)
         better = 0
         for i in range(size):
             better += scores[i] > best
@@ -98,7 +95,6 @@ def fill_scores(
     block_best: Int64Array,
     free: Int64Array,
     need: Int64Array,
-    request: FloatArray,
     weights: FloatArray,
     mask: MaskArray,
     row_count: int,
@@ -106,7 +102,7 @@ def fill_scores(
     """Write the score of every row, and the best row of every block (-1 for none)."""
     for low in range(0, row_count, BLOCK):
         size = min(BLOCK, row_count - low)
-        _score_block(scores[low : low + size], free, need, request, weights, mask, low, size)
+        _score_block(scores[low : low + size], free, need, weights, mask, low, size)
         block_best[low // BLOCK] = _best_in_block(scores, low, size)
 
 
@@ -134,7 +130,6 @@ def refresh_scores(
     block_best: Int64Array,
     free: Int64Array,
     need: Int64Array,
-    request: FloatArray,
     weights: FloatArray,
     mask: MaskArray,
     row_count: int,
@@ -148,8 +143,8 @@ def refresh_scores(
         row = change_log[entry & log_mask]
         score = 0.0 if mask[row] != 0 else -np.inf
         for d in range(free.shape[0]):
-            fits = free[d, row] >= need[d]
-            score = score + weights[d] * (free[d, row] - request[d]) if fits else -np.inf
+            asked = float(max(need[d], 0))
+            score = score + weights[d] * (free[d, row] - asked) if free[d, row] >= need[d] else -np.inf
         _put_score(scores, block_best, row, score, row_count)
     return best_of_blocks(scores, block_best, row_count)
 
@@ -259,9 +254,9 @@ def compile_all() -> None:
     need, amounts = np.zeros(1, dtype=np.int64), np.zeros(1)
     mask, scores, block_best = np.ones(2, dtype=np.uint8), np.zeros(2), np.zeros(1, dtype=np.int64)
     rows = np.zeros(2, dtype=np.int64)
-    best_row(free, need, amounts, amounts, mask, 2)
-    fill_scores(scores, block_best, free, need, amounts, amounts, mask, 2)
-    refresh_scores(scores, block_best, free, need, amounts, amounts, mask, 2, rows, 0, 1)
+    best_row(free, need, amounts, mask, 2)
+    fill_scores(scores, block_best, free, need, amounts, mask, 2)
+    refresh_scores(scores, block_best, free, need, amounts, mask, 2, rows, 0, 1)
     put_scores(scores, block_best, rows, scores, 2)
     best_of_blocks(scores, block_best, 2)
     index_blocks(scores, block_best, 2)

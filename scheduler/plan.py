@@ -144,10 +144,10 @@ class Planner:
     def _choose_linear(self, request_class: RequestClass, column: ScoreColumn | None, mask: MaskArray) -> NodeIndex:
         ledger = self.ledger
         free, row_count = ledger.free, ledger.row_count
-        need, request, weights = request_class.need, request_class.request_float, request_class.weights
+        need, weights = request_class.need, request_class.weights
         assert weights is not None
         if column is None:
-            return int(kernels.best_row(free, need, request, weights, mask, row_count))
+            return int(kernels.best_row(free, need, weights, mask, row_count))
         version, seen = ledger.version, column.seen
         column.seen = version
         if seen < 0 or version - seen > self._refresh_limit():
@@ -156,7 +156,6 @@ class Planner:
                 column.block_best,
                 free,
                 need,
-                request,
                 weights,
                 mask,
                 row_count,
@@ -164,7 +163,7 @@ class Planner:
             return int(kernels.best_of_blocks(column.scores, column.block_best, row_count))
         return int(
             kernels.refresh_scores(
-                column.scores, column.block_best, free, need, request, weights,
+                column.scores, column.block_best, free, need, weights,
                 mask, row_count, ledger.change_log, seen, version,
             )
         )  # fmt: skip
@@ -225,8 +224,7 @@ class Planner:
             else:
                 assert request_class.weights is not None
                 position = kernels.best_row(
-                    free, request_class.need, request_class.request_float,
-                    request_class.weights, allowed, len(rows),
+                    free, request_class.need, request_class.weights, allowed, len(rows)
                 )  # fmt: skip
         else:
             position = self._best_of(self._scores(request_class, mask, rows))

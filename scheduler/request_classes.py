@@ -49,7 +49,7 @@ class RequestClass:
 
     __slots__ = (
         "avoid", "class_id", "column", "key", "mask", "mask_seen", "members", "need", "payloads", "policy_epoch",
-        "pool", "queued", "request", "request_float", "uses", "weights",
+        "pool", "queued", "request", "uses", "weights",
     )  # fmt: skip
 
     def __init__(self, class_id: int, key: ClassKey, payloads: dict[str, Any] | None) -> None:
@@ -59,7 +59,6 @@ class RequestClass:
         self.payloads = payloads
         """By plugin name, in the plugin's canonical form; None where no plugin is asked anything."""
         self.need = need_of(self.request)
-        self.request_float: FloatArray = np.array(self.request, dtype=np.float64)
         self.weights: FloatArray | None = None
         self.policy_epoch = -1
         self.mask: MaskArray | None = None

@@ -7,9 +7,10 @@ import numpy as np
 from scheduler.types import FloatArray, Int64Array, MaskArray
 
 
-def scores(free: Int64Array, need: Int64Array, request: FloatArray, weights: FloatArray, mask: MaskArray) -> FloatArray:
+def scores(free: Int64Array, need: Int64Array, weights: FloatArray, mask: MaskArray) -> FloatArray:
     """The score of every row, ``-inf`` where it does not fit."""
     result = np.zeros(free.shape[1])
+    request = np.maximum(need, 0).astype(np.float64)
     for dimension in range(free.shape[0]):
         result = result + weights[dimension] * (free[dimension] - request[dimension])
     fits = (free >= need[:, None]).all(axis=0) & (mask != 0)

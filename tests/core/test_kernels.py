@@ -1,0 +1,159 @@
+"""The compiled kernels against their twins in plain NumPy, on random and on awkward inputs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler import kernels
+from scheduler.request_classes import NOTHING_ASKED, need_of
+from scheduler.testing import reference_kernels
+
+BLOCK = kernels.BLOCK
+ROWS = [0, 1, 2, 15, 16, 17, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1, 300]
+BOUNDED = settings(derandomize=True, deadline=None, max_examples=150)
+
+
+class Case(NamedTuple):
+    free: Any
+    need: Any
+    weights: Any
+    mask: Any
+    rows: int
+
+
+@st.composite
+def cases(draw: Any) -> Case:
+    """Few different amounts, so that ties abound; negative free amounts, zero requests, masks from none to all."""
+    rows = draw(st.sampled_from(ROWS))
+    dimensions = draw(st.integers(1, 4))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    spread = draw(st.sampled_from([1, 4, 100, 1 << 40]))
+    free = generator.integers(-spread // 2, spread, size=(dimensions, rows + draw(st.integers(0, 5))))
+    request = tuple(int(amount) for amount in generator.integers(0, max(2, spread // 2), size=dimensions))
+    request = tuple(0 if generator.random() < 0.3 else amount for amount in request)
+    weights = generator.choice([-1.0, 0.0, 1.0, 1 / 3, -0.1], size=dimensions)
+    share = draw(st.sampled_from([0.0, 0.05, 0.5, 1.0]))
+    mask = (generator.random(free.shape[1]) < share).astype(np.uint8)
+    free = np.ascontiguousarray(free, dtype=np.int64)
+    return Case(free, need_of(request), weights, mask, rows)
+
+
+def expected_scores(case: Case) -> Any:
+    free = case.free[:, : case.rows]
+    return reference_kernels.scores(free, case.need, case.weights, case.mask[: case.rows])
+
+
+def filled(case: Case) -> tuple[Any, Any]:
+    """A score column of the case, with garbage in it to begin with."""
+    scores = np.full(case.free.shape[1], 1e300)
+    block_best = np.full(-(-max(case.free.shape[1], 1) // BLOCK), 77, dtype=np.int64)
+    kernels.fill_scores(scores, block_best, *case[:4], case.rows)
+    return scores, block_best
+
+
+@given(cases())
+@BOUNDED
+def test_the_fused_scan_finds_the_best_row(case: Case) -> None:
+    assert kernels.best_row(*case) == reference_kernels.best(expected_scores(case))
+
+
+@given(cases())
+@BOUNDED
+def test_a_filled_column_has_every_score_and_the_best_row_of_every_block(case: Case) -> None:
+    scores, block_best = filled(case)
+    expected = expected_scores(case)
+    assert np.array_equal(scores[: case.rows], expected)
+    assert np.all(scores[case.rows :] == 1e300)
+    assert kernels.best_of_blocks(scores, block_best, case.rows) == reference_kernels.best(expected)
+    again = np.full_like(block_best, 55)
+    kernels.index_blocks(scores, again, case.rows)
+    blocks = -(-case.rows // BLOCK)
+    assert again[:blocks].tolist() == block_best[:blocks].tolist()
+
+
+@given(cases(), st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(0, 5000))
+@BOUNDED
+def test_refreshing_changed_rows_is_filling_anew(case: Case, seed: int, changes: int, seen: int) -> None:
+    scores, block_best = filled(case)
+    generator = np.random.default_rng(seed)
+    log = np.full(64, -1, dtype=np.int64)
+    if not case.rows:
+        changes = 0
+    for version in range(seen, seen + changes):
+        row = int(generator.integers(case.rows))
+        case.free[:, row] += generator.integers(-3, 4, size=len(case.free))
+        case.mask[row] = generator.random() < 0.8
+        log[version % 64] = row
+    best = kernels.refresh_scores(scores, block_best, *case, log, seen, seen + changes)
+    expected = expected_scores(case)
+    assert best == reference_kernels.best(expected)
+    assert np.array_equal(scores[: case.rows], expected)
+
+
+@given(cases(), st.integers(0, 2**32 - 1))
+@BOUNDED
+def test_scores_put_from_elsewhere(case: Case, seed: int) -> None:
+    scores, block_best = filled(case)
+    generator = np.random.default_rng(seed)
+    rows = np.unique(generator.integers(0, case.rows, size=20)) if case.rows else np.zeros(0, dtype=np.int64)
+    values = generator.choice([-np.inf, -1.0, 0.0, 0.5, 3.0], size=len(rows))
+    kernels.put_scores(scores, block_best, rows, values, case.rows)
+    expected = expected_scores(case)
+    expected[rows] = values
+    assert kernels.best_of_blocks(scores, block_best, case.rows) == reference_kernels.best(expected)
+
+
+@given(cases(), st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 0.5, 1 - 2**-53])))
+@BOUNDED
+def test_the_nth_fitting_row(case: Case, draw: float) -> None:
+    scratch = np.full(case.free.shape[1], 9, dtype=np.uint8)
+    found = kernels.nth_fitting_row(case.free, case.need, case.mask, case.rows, scratch, draw)
+    free, mask = case.free[:, : case.rows], case.mask[: case.rows]
+    assert found == reference_kernels.nth_fitting_row(free, case.need, mask, draw)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 12), st.integers(0, 20), st.integers(1, 3))
+@BOUNDED
+def test_the_first_class_that_fits_and_pointers_that_only_move_forward(
+    seed: int, count: int, rows: int, dimensions: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    free = np.ascontiguousarray(generator.integers(-2, 8, size=(dimensions, 30)))
+    chosen = np.sort(generator.choice(30, size=rows, replace=False))
+    needs = generator.integers(1, 8, size=(count + 2, dimensions))
+    needs[generator.random(needs.shape) < 0.2] = NOTHING_ASKED
+    heads = np.stack([generator.integers(-2, 1, size=count + 2), generator.permutation(count + 2)], axis=1)
+    pointers = np.zeros(count + 2, dtype=np.int64)
+    heads, needs = np.ascontiguousarray(heads), np.ascontiguousarray(needs)
+    for _ in range(5):
+        slot = kernels.first_class_that_fits(needs, heads, pointers, count, free, chosen)
+        assert slot == reference_kernels.first_class_that_fits(needs[:count], heads[:count], free, chosen)
+        for number in range(count):
+            skipped = chosen[: pointers[number]]
+            assert not (free[:, skipped] >= needs[number][:, None]).all(axis=0).any()
+        if slot < 0 or not rows:
+            return
+        free[:, chosen[generator.integers(rows)]] -= 2  # a pass only takes
+
+
+@pytest.mark.parametrize("rows", ROWS[1:])
+def test_exact_ties_go_to_the_lowest_row(rows: int) -> None:
+    free = np.full((2, rows), 5, dtype=np.int64)
+    case = Case(free, need_of((1, 1)), np.array([-0.3, 0.7]), np.ones(rows, dtype=np.uint8), rows)
+    for lowest in sorted({0, rows // 2, rows - 1}):
+        case.mask[:lowest] = 0
+        assert kernels.best_row(*case) == lowest
+        assert kernels.best_of_blocks(*filled(case), rows) == lowest
+        case.mask[:] = 1
+
+
+def test_what_is_not_asked_never_stands_in_the_way() -> None:
+    assert need_of((0, 3)).tolist() == [NOTHING_ASKED, 3]
+    free = np.array([[-(1 << 62)], [3]], dtype=np.int64)
+    case = Case(free, need_of((0, 3)), np.zeros(2), np.ones(1, dtype=np.uint8), 1)
+    assert kernels.best_row(*case) == 0
