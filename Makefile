@@ -11,7 +11,9 @@ help:
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { \
+	  echo "Python's venv module is incomplete. On Debian: apt install python3-venv; or make PYTHON=/path/to/python3"; \
+	  rm -rf .venv; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch .venv/installed
 

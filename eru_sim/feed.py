@@ -84,8 +84,9 @@ class Feed:
                 assert submission is not None
                 yield self._arrival(submission)
                 if submission.kill_at_ns is not None:
+                    # Within a batch a removal comes before a submission, and would find nothing to remove.
+                    kill_at_ns = max(submission.at_ns + 1, submission.kill_at_ns)
                     for workload_id in copies(submission.workload_id, submission.count):
-                        kill_at_ns = max(submission.at_ns, submission.kill_at_ns)
                         heapq.heappush(removals, (kill_at_ns, sequence, workload_id))
                         sequence += 1
                 submission = next(submissions, None)

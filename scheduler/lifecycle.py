@@ -122,8 +122,10 @@ def advance(state: State, trigger: Trigger) -> State:
 
 
 def mermaid() -> str:
-    """Render the table as a Mermaid state diagram, in the order of the table."""
+    """Render the table as a Mermaid state diagram, in the order of the table. A label may have no colon there."""
     lines = ["stateDiagram-v2", "    [*] --> queued: submitted"]
-    lines += [f"    {before} --> {after}: {trigger}" for (before, trigger), after in TRANSITIONS.items()]
+    lines += [
+        f"    {before} --> {after}: {trigger.replace(':', ',')}" for (before, trigger), after in TRANSITIONS.items()
+    ]
     lines += [f"    {state} --> [*]" for state in State if state in TERMINAL]
     return "\n".join(lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scheduler.cluster import Node, NodeState
-from scheduler.commands import StopWorkload
 from scheduler.events import (
     NodeCapacityChanged,
     NodeCordoned,
@@ -123,11 +122,7 @@ class NodeEvents:
             self._change_capacity(node, capacity)
         self._set_node_state(node, node.resume_state)
         for fence in self.state.fences_on(node.row):
-            self.state.results.commands.append(
-                StopWorkload(
-                    workload_id=fence.workload_id, generation=fence.generation, node_id=node.node_id, reason="fence"
-                )
-            )
+            self.state.command_fence(fence)
         for workload in self.state.on_row[node.row].values():
             if workload.state is State.STOPPING:
                 self.state.command_stop(workload)

@@ -227,6 +227,18 @@ class CoreState:
         """The fences of a row, oldest first."""
         return list(self._fences_on_row.get(row, {}).values())
 
+    def command_fence(self, fence: Fence) -> None:
+        """Have a superseded instance stopped, on a node that is there again."""
+        self.results.commands.append(
+            StopWorkload(
+                workload_id=fence.workload_id,
+                generation=fence.generation,
+                node_id=self.cluster.nodes[fence.row].node_id,
+                reason="fence",
+            )
+        )
+        self.timers.add_deadline("fence", self.at_ns + self.config.deadline_ns, fence.workload_id, fence.generation)
+
     def lift_fence(self, workload_id: str, generation: int) -> bool:
         """A superseded instance is confirmed gone: give back what it held. False where there is none."""
         if not self.fences:
@@ -249,6 +261,9 @@ class CoreState:
             node.drain_operation_id = ""
 
     def _timer_is_relevant(self, timer: Timer) -> bool:
+        if timer.kind == "fence":
+            fence = self.fences.get((timer.workload_id, timer.generation))
+            return fence is not None and self.cluster.nodes[fence.row].state is not NodeState.LOST
         workload = self.workloads.get(timer.workload_id)
         return (
             workload is not None

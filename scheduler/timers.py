@@ -9,13 +9,14 @@ from typing import Literal
 
 import msgspec
 
-TimerKind = Literal["backoff", "start", "stop"]
+TimerKind = Literal["backoff", "start", "stop", "fence"]
 
 
 class Timer(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Due at ``at_ns`` for one generation of a workload; ``sequence`` orders timers of one instant.
 
-    ``kind``: the backoff after a failed start is over, or the engine has not answered a start or a stop.
+    ``kind``: the backoff after a failed start is over, or the engine has not answered a start, a stop, or the stop of a
+    superseded instance.
     """
 
     at_ns: int
@@ -41,7 +42,9 @@ class Timers:
         self._sequence += 1
         heapq.heappush(self._backoffs, (at_ns, timer.sequence, timer))
 
-    def add_deadline(self, kind: Literal["start", "stop"], at_ns: int, workload_id: str, generation: int) -> None:
+    def add_deadline(
+        self, kind: Literal["start", "stop", "fence"], at_ns: int, workload_id: str, generation: int
+    ) -> None:
         """Wake at ``at_ns`` unless the engine has answered by then. ``at_ns`` must not decrease between calls."""
         self._deadlines.append(Timer(at_ns, self._sequence, kind, workload_id, generation))
         self._sequence += 1

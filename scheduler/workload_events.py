@@ -235,6 +235,9 @@ class WorkloadEvents:
 
     def _on_timer_fired(self, event: TimerFired) -> None:
         for timer in self.state.timers.pop_due(self.state.at_ns):
+            if timer.kind == "fence":
+                self.state.command_fence(self.state.fences[timer.workload_id, timer.generation])
+                continue
             workload = self.state.workloads[timer.workload_id]
             if timer.kind == "backoff":
                 self.state.move(workload, Trigger.BACKOFF_OVER)
