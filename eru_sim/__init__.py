@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from eru_sim.errors import EruError
     from eru_sim.explanation import explain
     from eru_sim.simulation import ReplayResult, replay
+    from eru_sim.sources import convert, describe, ls
     from eru_sim.verification import verify
 
 __version__ = "0.1.0"
@@ -22,12 +23,17 @@ _HOMES = {
     "EruError": "eru_sim.errors",
     "ReplayResult": "eru_sim.simulation",
     "compare": "eru_sim.comparison",
+    "convert": "eru_sim.sources",
+    "describe": "eru_sim.sources",
     "explain": "eru_sim.explanation",
+    "ls": "eru_sim.sources",
     "replay": "eru_sim.simulation",
     "verify": "eru_sim.verification",
 }
 
-__all__ = ["Comparison", "EruError", "ReplayResult", "compare", "explain", "replay", "verify"]
+__all__ = [
+    "Comparison", "EruError", "ReplayResult", "compare", "convert", "describe", "explain", "ls", "replay", "verify",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -146,13 +146,12 @@ def _compose(
     from eru_sim.feed import Feed, dimension_of
     from eru_sim.machines import choose_machines
     from eru_sim.metrics import Metrics
-    from eru_sim.recording import READERS
+    from eru_sim.sources import open_source
     from scheduler.config import CoreConfig, PluginConfig, PolicyConfig
     from scheduler.core import Core
     from scheduler.plugins.registry import make_plugin
-    from traces import open_trace
 
-    trace = open_trace(source, readers=READERS, progress=_fraction(progress, "opening the trace"))
+    trace = open_source(source, progress)
     horizon_ns = trace.horizon_ns if horizon_ns is None else horizon_ns
     machines = choose_machines(trace, cluster, failures, horizon_ns, seed)
     config = CoreConfig(
@@ -328,10 +327,6 @@ def _every(steps: int, action: Callable[[], None]) -> Callable[..., None]:
             action()
 
     return observer
-
-
-def _fraction(progress: Progress | None, what: str) -> Callable[[float], None] | None:
-    return None if progress is None else lambda done: progress(done, what)
 
 
 def _progress_of_run(progress: Progress, core: Any, horizon_ns: int | None) -> Callable[..., None]:

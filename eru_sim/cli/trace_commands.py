@@ -18,10 +18,10 @@ app = typer.Typer(help="Look at traces and convert them.", rich_markup_mode=None
 @app.command("ls", epilog="\b\nExample:\n  eru trace ls -o wide")
 def list_traces(output: Output = "table") -> Answer:
     """List the trace formats and the public traces in them; wide adds options, and how to obtain each trace."""
-    from eru_sim.recording import READERS
-    from traces import list_formats, manifest
+    from eru_sim.sources import formats as known_formats
+    from traces import manifest
 
-    formats, public = list_formats(READERS), manifest()
+    formats, public = known_formats(), manifest()
     wide = output == "wide"
     tables = [
         Table(
@@ -63,13 +63,10 @@ def _options_table(formats: list[dict[str, Any]]) -> Table:
 @app.command(epilog="\b\nExample:\n  eru trace describe 'synthetic:google2019?nodes=5000&hours=2'")
 def describe(source: Source, output: Output = "table", quiet: Quiet = False) -> Answer:
     """Show the facts of a trace: machines, work, arrivals, assumptions, and what was repaired."""
-    from eru_sim.recording import READERS
-    from traces import open_trace
+    from eru_sim.sources import describe as facts_of
 
     with ProgressBar(not quiet) as bar:
-        trace = open_trace(source, readers=READERS, progress=lambda fraction: bar(fraction, "opening the trace"))
-        bar(0.0, "reading the trace")
-        facts = trace.describe()
+        facts = facts_of(source, progress=bar)
     return Answer(
         output=output,
         data=facts,
@@ -88,20 +85,17 @@ def convert(
     quiet: Quiet = False,
 ) -> Answer:
     """Write a trace in the canonical Parquet form; read it again as parquet:OUT.parquet."""
-    import traces
-    from eru_sim.recording import READERS
+    from eru_sim.sources import convert as write
 
     with ProgressBar(not quiet) as bar:
-        trace = traces.open_trace(source, readers=READERS, progress=lambda fraction: bar(fraction, "opening the trace"))
-        bar(0.0, f"writing {out}")
-        written = traces.convert(trace, out)
+        written = write(source, out, progress=bar)
     return Answer(
         output=output,
         data=written,
         records=[written],
         names=[str(written["path"])],
-        tables=[Table(rows=fact_rows(written, apart=("repaired",)))],
-        notes=notes(trace.assumptions, {}, written["repaired"]),
+        tables=[Table(rows=fact_rows(written, apart=("repaired", "assumptions")))],
+        notes=notes(written["assumptions"], {}, written["repaired"]),
     )
 
 
