@@ -103,6 +103,8 @@ class WorkloadEvents:
             self.state.results.answer(workload.spec.operation_id, workload.workload_id, "running")
 
     def _on_start_failed(self, event: WorkloadStartFailed) -> None:
+        if self.state.lift_fence(event.workload_id, event.generation):
+            return
         workload = self._current(event.workload_id, event.generation)
         if workload is None:
             return
