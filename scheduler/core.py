@@ -123,12 +123,7 @@ class Core:
         """What placing ``spec.count`` copies now would do, without doing it. ValueError where the request makes no
         sense.
         """
-        payloads = self.state.check_spec(spec)
-        request_class = self.state.intern(spec, payloads, ())
-        try:
-            return self.planner.dry_run(request_class, spec.count, self.counters.decisions)
-        finally:
-            self.planner.classes.leave(request_class.class_id)
+        return self.planner.dry_run(self.state.admit(spec), spec.count, self.counters.decisions)
 
     def diagnose(self, workload_id: str) -> Diagnosis:
         """Why a queued workload is not placed, by node. KeyError where there is no such live workload."""

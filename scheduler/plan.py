@@ -14,6 +14,7 @@ Whoever commits the choice re-checks it: `Ledger.reserve` refuses what does not 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -76,6 +77,8 @@ class Planner:
         self.policy_epoch = 0
         self.reference: Int64Array = np.ones(len(dimensions), dtype=np.int64)
         self._largest: list[int] = []
+        self._shared_weights: FloatArray | None = None
+        self._shared_weights_epoch = -1
         self._scratch_mask: MaskArray = np.zeros(0, dtype=np.uint8)
 
     # -- what the caches depend on --------------------------------------------------------------------------------
@@ -133,13 +136,22 @@ class Planner:
         request_class.policy_epoch = self.policy_epoch
         if request_class.column is not None:
             request_class.column.seen = -1
-        if isinstance(self.policy, LinearPolicy):
-            weights = self.policy.weights(np.array(request_class.request, dtype=np.int64), self.reference)
-            if weights.shape != self.reference.shape or not np.isfinite(weights).all():
-                raise PolicyError(
-                    f"policy {_name_of(self.policy)!r}: weights {weights!r} are not one finite number a dimension"
-                )
-            request_class.weights = np.ascontiguousarray(weights, dtype=np.float64)
+        policy = self.policy
+        if not isinstance(policy, LinearPolicy):
+            return
+        if policy.uses_request:
+            request_class.weights = self._weights(policy, np.array(request_class.request, dtype=np.int64))
+            return
+        if self._shared_weights_epoch != self.policy_epoch:
+            self._shared_weights = self._weights(policy, np.zeros_like(self.reference))
+            self._shared_weights_epoch = self.policy_epoch
+        request_class.weights = self._shared_weights
+
+    def _weights(self, policy: LinearPolicy, request: Int64Array) -> FloatArray:
+        weights = np.ascontiguousarray(policy.weights(request, self.reference), dtype=np.float64)
+        if weights.shape != self.reference.shape or not all(map(isfinite, weights.tolist())):
+            raise PolicyError(f"policy {_name_of(policy)!r}: weights {weights!r} are not one finite number a dimension")
+        return weights
 
     def _choose_linear(self, request_class: RequestClass, column: ScoreColumn | None, mask: MaskArray) -> NodeIndex:
         ledger = self.ledger

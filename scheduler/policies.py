@@ -58,7 +58,12 @@ class Policy:
 
 
 class LinearPolicy(Policy):
-    """A policy whose score is ``sum over d of weights[d] * (free[d] - request[d])``; compiled, hence the fastest."""
+    """A policy whose score is ``sum over d of weights[d] * (free[d] - request[d])``; compiled, hence the fastest.
+
+    ``uses_request`` False says that the weights are the same whatever is requested; then they are calculated once.
+    """
+
+    uses_request: ClassVar[bool] = True
 
     def weights(self, request: Int64Array, reference: Int64Array) -> FloatArray:
         """Return one finite float64 a dimension. ``reference`` (dimensions,) is the largest node's capacity."""
@@ -85,6 +90,7 @@ class FirstFit(LinearPolicy):
     """The first node, in rank order, on which the request fits (Johnson, "Near-optimal bin packing", 1973)."""
 
     name = "first-fit"
+    uses_request = False
 
     def weights(self, request: Int64Array, reference: Int64Array) -> FloatArray:
         """All zero: every node that fits ties, and ties go to the lowest rank."""
@@ -98,6 +104,7 @@ class BestFit(LinearPolicy):
     """
 
     name = "best-fit"
+    uses_request = False
 
     def weights(self, request: Int64Array, reference: Int64Array) -> FloatArray:
         """``-1 / (dimensions * capacity[d])``."""
@@ -108,6 +115,7 @@ class WorstFit(LinearPolicy):
     """The node with the most left: the negative of best fit. Spreads load."""
 
     name = "worst-fit"
+    uses_request = False
 
     def weights(self, request: Int64Array, reference: Int64Array) -> FloatArray:
         """``1 / (dimensions * capacity[d])``."""

@@ -45,7 +45,7 @@ class ScoreColumn:
 
 
 class RequestClass:
-    """What is known about one kind of request. Made by `ClassTable.intern`; never by hand."""
+    """What is known about one kind of request. Made by `ClassTable.create`; never by hand."""
 
     __slots__ = (
         "avoid", "class_id", "column", "key", "mask", "mask_seen", "members", "need", "payloads", "policy_epoch",
@@ -94,21 +94,23 @@ class ClassTable:
     def __len__(self) -> int:
         return len(self.by_id)
 
-    def knows(self, key: ClassKey) -> bool:
-        """Whether there is a class for ``key``, which has been checked before."""
-        return key in self._by_key
+    def find(self, key: ClassKey) -> RequestClass | None:
+        """Return the class for ``key``, if there is one. What asks for it has been checked before."""
+        return self._by_key.get(key)
 
-    def intern(self, key: ClassKey, payloads: dict[str, Any] | None) -> RequestClass:
-        """Return the class for ``key``, with one more member."""
-        found = self._by_key.get(key)
-        if found is None:
-            found = RequestClass(self._next_id, key, payloads)
-            self._next_id += 1
-            self._by_key[key] = self.by_id[found.class_id] = found
-        elif not found.members:
-            self._idle.pop(found.class_id, None)
-        found.members += 1
-        return found
+    def create(self, key: ClassKey, payloads: dict[str, Any] | None) -> RequestClass:
+        """Return a new class, without members, for a key that has none."""
+        created = RequestClass(self._next_id, key, payloads)
+        self._next_id += 1
+        self._by_key[key] = self.by_id[created.class_id] = created
+        self._rest(created)
+        return created
+
+    def join(self, request_class: RequestClass) -> None:
+        """One member more."""
+        if not request_class.members:
+            del self._idle[request_class.class_id]
+        request_class.members += 1
 
     def leave(self, class_id: int) -> None:
         """One member less."""
@@ -116,7 +118,10 @@ class ClassTable:
         left.members -= 1
         if left.members:
             return
-        self._idle[class_id] = None
+        self._rest(left)
+
+    def _rest(self, request_class: RequestClass) -> None:
+        self._idle[request_class.class_id] = None
         if len(self._idle) > _IDLE_CLASSES_MAX:
             oldest, _ = self._idle.popitem(last=False)
             gone = self.by_id.pop(oldest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -33,6 +33,8 @@ _ENDED_AS: dict[State, Outcome] = {
 _PUBLISHED = (Trigger.REFUSED, Trigger.START_FAILED, Trigger.NODE_GONE_LOSE)
 """Ends that neither an exit nor a user caused: published even when nobody waits."""
 _STATE_OF_TIMER = {"backoff": State.BACKOFF, "start": State.STARTING, "stop": State.STOPPING}
+
+_COPIES_MAX = 10_000_000
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
@@ -70,40 +72,49 @@ class CoreState:
         self.planner = Planner(config.dimensions, plugins, self.ledger, self.cluster, policy, config.cache_bytes)
         self.dimension_names = [dimension.name for dimension in config.dimensions]
 
-    def check_spec(self, spec: WorkloadsSubmitted) -> dict[str, Any] | None:
-        """Return the payloads in canonical form; ValueError names field, value and remedy."""
-        if spec.payloads is None and spec.count == 1 and self.planner.classes.knows((spec.request, spec.pool, b"", ())):
-            return None
-        if len(spec.request) != len(self.dimension_names):
+    def admit(self, spec: WorkloadsSubmitted, avoid: tuple[NodeIndex, ...] = ()) -> RequestClass:
+        """Return the request class of what ``spec`` asks, leaving out some rows.
+
+        ValueError names field, value and remedy where it makes no sense. What has a class has been checked.
+        """
+        if not 1 <= spec.count <= _COPIES_MAX:
+            raise ValueError(f"count: {spec.count} must be from 1 to {_COPIES_MAX:,}")
+        classes = self.planner.classes
+        if spec.payloads:
+            payloads = self._parse(spec.payloads)
+            key = (spec.request, spec.pool, _canonical(payloads), avoid)
+        else:
+            payloads = None
+            key = (spec.request, spec.pool, b"", avoid)
+        found = classes.find(key)
+        if found is None:
+            self._check_request(spec.request)
+            found = classes.create(key, payloads)
+        return found
+
+    def _check_request(self, request: tuple[int, ...]) -> None:
+        if len(request) != len(self.dimension_names):
             names = ", ".join(self.dimension_names)
-            raise ValueError(f"request: {len(spec.request)} amounts for the dimensions {names}")
-        for name, amount in zip(self.dimension_names, spec.request, strict=True):
+            raise ValueError(f"request: {len(request)} amounts for the dimensions {names}")
+        for name, amount in zip(self.dimension_names, request, strict=True):
             if not 0 <= amount < 1 << 62:
                 raise ValueError(f"request.{name}: {amount} must be at least 0 and below 2^62")
-        if not 1 <= spec.count <= 10_000_000:
-            raise ValueError(f"count: {spec.count} must be from 1 to 10,000,000")
-        if not spec.payloads:
-            return None
+
+    def _parse(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the payloads in canonical form, by plugin name in order."""
         payloads = {}
-        for name in sorted(spec.payloads):
+        for name in sorted(given):
             plugin = self.planner.plugins.get(name)
             if plugin is None:
                 known = ", ".join(self.planner.plugins) or "none"
                 raise ValueError(f"payloads.{name}: no such plugin is in use; there are: {known}")
-            payloads[name] = plugin.parse(spec.payloads[name])
+            payloads[name] = plugin.parse(given[name])
         self.planner.merge_engine_args(payloads)
         return payloads
 
-    def intern(
-        self, spec: WorkloadsSubmitted, payloads: dict[str, Any] | None, avoid: tuple[NodeIndex, ...]
-    ) -> RequestClass:
-        """Return the request class of what ``spec`` asks, leaving out some rows; one more member."""
-        canonical = _canonical(payloads) if payloads is not None else b""
-        return self.planner.classes.intern((spec.request, spec.pool, canonical, avoid), payloads)
-
-    def new_workload(self, workload_id: str, spec: WorkloadsSubmitted, payloads: dict[str, Any] | None) -> Workload:
+    def new_workload(self, workload_id: str, spec: WorkloadsSubmitted, request_class: RequestClass) -> Workload:
         """Record a workload as queued. Whoever calls this queues or adopts it."""
-        request_class = self.intern(spec, payloads, ())
+        self.planner.classes.join(request_class)
         workload = Workload(
             workload_id=workload_id,
             spec=spec,
@@ -213,9 +224,10 @@ class CoreState:
     def avoid(self, workload: Workload, row: NodeIndex) -> None:
         """Put the workload into the class that asks the same but leaves out the row."""
         workload.failed_rows = tuple(sorted({*workload.failed_rows, row}))
-        payloads = self.planner.classes.by_id[workload.class_id].payloads
+        request_class = self.admit(workload.spec, workload.failed_rows)
+        self.planner.classes.join(request_class)
         self.planner.classes.leave(workload.class_id)
-        workload.class_id = self.intern(workload.spec, payloads, workload.failed_rows).class_id
+        workload.class_id = request_class.class_id
 
     def add_fence(self, fence: Fence) -> None:
         """An instance was superseded on a lost node; what it holds stays held."""
@@ -273,8 +285,9 @@ class CoreState:
 
     def adopt_record(self, workload: Workload) -> None:
         """Take in a record as it was, holding nothing yet; its class is found anew."""
-        payloads = self.check_spec(workload.spec)
-        workload.class_id = self.intern(workload.spec, payloads, workload.failed_rows).class_id
+        request_class = self.admit(workload.spec, workload.failed_rows)
+        self.planner.classes.join(request_class)
+        workload.class_id = request_class.class_id
         self.workloads[workload.workload_id] = workload
 
     def hold_again(self, workload: Workload, row: NodeIndex) -> None:

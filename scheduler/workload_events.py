@@ -40,22 +40,22 @@ class WorkloadEvents:
 
     def _on_submitted(self, event: WorkloadsSubmitted) -> None:
         try:
-            payloads = self.state.check_spec(event)
+            request_class = self.state.admit(event)
         except ValueError as error:
             self.state.results.refuse(event.workload_id, str(error), event.operation_id)
             return
-        ids = [event.workload_id]
+        ids: tuple[str, ...] = (event.workload_id,)
         if event.count > 1:
-            ids = [f"{event.workload_id}/{copy}" for copy in range(event.count)]
+            ids = tuple(f"{event.workload_id}/{copy}" for copy in range(event.count))
         for workload_id in ids:
             if workload_id in self.state.workloads:
                 self.state.results.refuse(workload_id, "a workload of this id exists already", event.operation_id)
                 return
-        if not self.state.results.open(event.operation_id, "create", event.count):
+        if event.operation_id and not self.state.results.open(event.operation_id, "create", event.count):
             return
         for workload_id in ids:
-            workload = self.state.new_workload(workload_id, event, payloads)
-            self.state.queue.push(workload, self.state.planner.classes.by_id[workload.class_id])
+            workload = self.state.new_workload(workload_id, event, request_class)
+            self.state.queue.push(workload, request_class)
             if event.on_unschedulable == "fail":
                 self.state.impatient.append(workload)
 
@@ -63,7 +63,7 @@ class WorkloadEvents:
         spec = event.spec
         node = self.state.cluster.by_id.get(event.node_id)
         try:
-            payloads = self.state.check_spec(spec)
+            request_class = self.state.admit(spec)
             if spec.count != 1:
                 raise ValueError(f"count: {spec.count}; adopt workloads one by one")
             if spec.workload_id in self.state.workloads:
@@ -73,7 +73,7 @@ class WorkloadEvents:
         except ValueError as error:
             self.state.results.refuse(spec.workload_id, str(error), spec.operation_id)
             return
-        workload = self.state.new_workload(spec.workload_id, spec, payloads)
+        workload = self.state.new_workload(spec.workload_id, spec, request_class)
         self.state.counters.adopted += 1
         workload.generation = 1
         self.state.hold(workload, node.row, as_found=True)

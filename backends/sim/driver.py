@@ -54,6 +54,7 @@ class SimDriver:
         self._observers = tuple(observers)
         self._environment = simpy.Environment()
         self._timeout = self._environment.timeout
+        self._due_callback = self._on_due
         self._inbox: list[AnyEvent] = []
         self._feed: Iterator[Arrival] = iter(())
         self._next_arrival: Arrival | None = None
@@ -99,7 +100,7 @@ class SimDriver:
         sequence = self._sequence
         self._sequence = sequence + 1
         self.pending[sequence] = (at_ns + delay_ns, event)
-        self._timeout(delay_ns, sequence).callbacks.append(self._on_due)
+        self._timeout(delay_ns, sequence).callbacks.append(self._due_callback)
 
     def _on_due(self, timeout: simpy.Event) -> None:
         _, event = self.pending.pop(timeout.value)  # type: ignore[arg-type]

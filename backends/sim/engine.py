@@ -219,8 +219,8 @@ class SimulatedEngine:
                 return 0
             if kind is WorkloadExited:
                 del self._running[event.workload_id]  # type: ignore[union-attr]
-                self.forget(event.workload_id)  # type: ignore[union-attr]
-            return self._times(event)
+                self._services.pop(event.workload_id, None)  # type: ignore[union-attr]
+            return 1 if self._is_ideal else self._times(event)
         if kind is WorkloadStopped:
             self._stop_attempts.pop((event.workload_id, event.generation), None)  # type: ignore[union-attr]
             return self._times(event)
