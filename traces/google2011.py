@@ -66,7 +66,8 @@ def _task_columns(cpu_scale: int, memory_scale: int) -> list[Column]:
     ]
 
 
-def _machine_columns(cpu_scale: int, memory_scale: int) -> list[Column]:
+def machine_columns(cpu_scale: int, memory_scale: int) -> list[Column]:
+    """The columns of machine_events; 1.0 stands for the given base units."""
     return [
         Column(name="time_us", kind="integer", minimum=0),
         Column(name="machine_id", kind="integer", minimum=0),
@@ -133,13 +134,13 @@ class Google2011Trace(TraceBase):
         self._count_repairs()
 
     def _load(self, source: Source) -> None:
-        machine_files = _files(source.path, "machine_events")
-        task_files = _files(source.path, "task_events")
+        machine_files = table_files(source.path, "machine_events")
+        task_files = table_files(source.path, "task_events")
         total = sum(file.stat().st_size for file in [*machine_files, *task_files])
         database = self._database
-        machine_columns = _machine_columns(self._cpu_scale, self._memory_scale)
+        columns = machine_columns(self._cpu_scale, self._memory_scale)
         task_columns = _task_columns(self._cpu_scale, self._memory_scale)
-        read_into(database, "machine_events", machine_files, machine_columns, total, None)
+        read_into(database, "machine_events", machine_files, columns, total, None)
         self._check_machines(machine_files[0])
         read_into(database, "task_events", task_files, task_columns, total, source.progress)
         database.execute(_TASKS_SQL)
@@ -262,7 +263,8 @@ WHERE event_type = 1 AND time_us = 0 AND machine_id IS NOT NULL
 """
 
 
-def _files(path: str, table: str) -> list[Path]:
+def table_files(path: str, table: str) -> list[Path]:
+    """The files of a table in a directory, in order of their parts; TraceError where there are none."""
     patterns = [f"{table}/part-*-of-*.csv", f"{table}_part-*-of-*.csv", f"{table}-part-*-of-*.csv", f"{table}.csv"]
     return find_files(path, patterns, what=f"{table} files")
 

@@ -201,21 +201,14 @@ def _read_google2011(directory: str) -> Recording:
     Removals of a machine that is down and additions of one that is up are left out of the histories and counted. Only
     this table is read: a failure model needs no tasks.
     """
-    from traces.tabular import Column, find_files, rows_of
+    from traces.google2011 import machine_columns, table_files
+    from traces.tabular import rows_of
 
-    columns = [
-        Column(name="time_us", kind="integer", minimum=0),
-        Column(name="machine_id", kind="integer", minimum=0),
-        Column(name="event_type", kind="integer", minimum=0, maximum=2),
-        Column(name="platform", nullable=True),
-        Column(name="cpu", kind="quantity", nullable=True, minimum=0, scale=NORMALISED_CPU_MILLICORES),
-        Column(name="memory", kind="quantity", nullable=True, minimum=0, scale=NORMALISED_MEMORY_BYTES),
-    ]
     table = "machine_events"
-    patterns = [f"{table}/part-*-of-*.csv", f"{table}_part-*-of-*.csv", f"{table}-part-*-of-*.csv", f"{table}.csv"]
+    columns = machine_columns(NORMALISED_CPU_MILLICORES, NORMALISED_MEMORY_BYTES)
     rows = [
         (cells["time_us"], cells["machine_id"], cells["event_type"], cells["platform"], cells["cpu"], cells["memory"])
-        for file in find_files(directory, patterns, what=f"{table} files")
+        for file in table_files(directory, table)
         for _, cells in rows_of(file, columns)
     ]
     if not rows:
