@@ -264,13 +264,13 @@ class Planner:
         request_class.mask_seen = self.ledger.version
         columns = self.columns(rows)
         allowed = self.cluster.open_mask[columns.rows].astype(np.bool_)
-        for _, ok in self._filters(request_class, columns):
+        for _, ok in (*self._place_filters(request_class, columns), *self._plugin_filters(request_class, columns)):
             allowed &= ok
         mask[columns.rows] = allowed
         return mask
 
-    def _filters(self, request_class: RequestClass, columns: NodeColumns) -> list[tuple[str, Any]]:
-        """Pairs of a reason and a boolean array over ``columns.rows``, in the order of the checks."""
+    def _place_filters(self, request_class: RequestClass, columns: NodeColumns) -> list[tuple[str, Any]]:
+        """Pairs of a reason and a boolean array over ``columns.rows``: what has nothing to do with capacity."""
         filters: list[tuple[str, Any]] = []
         nodes = self.cluster.nodes
         if request_class.pool:
@@ -278,11 +278,15 @@ class Planner:
             filters.append(("pool", np.array([nodes[row].pool == pool for row in columns.rows.tolist()], dtype=bool)))
         if request_class.avoid:
             filters.append(("start failed before", ~np.isin(columns.rows, request_class.avoid)))
-        for name, payload in (request_class.payloads or {}).items():
-            capacity = self.plugins[name].capacity(payload, columns, self.cluster)
-            if capacity is not None:
-                filters.append((name, capacity >= 1))
         return filters
+
+    def _plugin_filters(self, request_class: RequestClass, columns: NodeColumns) -> list[tuple[str, Any]]:
+        """Pairs of a plugin's name and whether it has capacity for a copy, over ``columns.rows``."""
+        capacities = [
+            (name, self.plugins[name].capacity(payload, columns, self.cluster))
+            for name, payload in (request_class.payloads or {}).items()
+        ]
+        return [(name, capacity >= 1) for name, capacity in capacities if capacity is not None]
 
     def _caps(self, request_class: RequestClass) -> list[tuple[str, Cap]]:
         return [
@@ -336,9 +340,10 @@ class Planner:
             (str(state), np.array([node.state is not state for node in self.cluster.nodes], dtype=bool))
             for state in (NodeState.LOST, NodeState.CORDONED, NodeState.DRAINING)
         ]
-        checks += self._filters(request_class, columns)
+        checks += self._place_filters(request_class, columns)
         for dimension, free, need in zip(self.dimensions, columns.free, request_class.need, strict=True):
             checks.append((dimension.name, free >= need))
+        checks += self._plugin_filters(request_class, columns)
         checks += [(name, ~_full_rows(cap)) for name, cap in self._caps(request_class)]
         reasons: dict[str, int] = {}
         for reason, ok in checks:
