@@ -10,7 +10,9 @@ import msgspec
 from eru_sim.journal_file import open_journal
 from eru_sim.recording import core_of
 from eru_sim.simulation import Progress, progress_of_file
+from scheduler.core import ContractError
 from scheduler.journal import Batch, JournalError
+from scheduler.ledger import OvercommitError
 
 if TYPE_CHECKING:
     from scheduler.policies import Policy
@@ -38,7 +40,7 @@ def verify(path: str | Path, *, policy: str | Policy | None = None, progress: Pr
             report(verified, batch)
     except JournalError as error:
         difference = str(error)
-    except (ValueError, ArithmeticError, LookupError, TypeError) as error:
+    except (ContractError, OvercommitError, ValueError, ArithmeticError, LookupError, TypeError) as error:
         difference = f"batch {verified}: the core cannot take it: {error}"
     return {
         "ok": difference is None,

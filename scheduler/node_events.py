@@ -173,7 +173,11 @@ class NodeEvents:
                 )
             if not 0 <= amount < 1 << 62:
                 raise ValueError(f"capacity.{name}: {amount} must be at least 0 and below 2^62")
-        return tuple(capacity.get(name, 0) for name in self.state.dimension_names)
+        amounts = tuple(capacity.get(name, 0) for name in self.state.dimension_names)
+        for name, amount in zip(self.state.dimension_names, self.state.config.overcommitted(amounts), strict=True):
+            if amount >= 1 << 62:
+                raise ValueError(f"capacity.{name}: {amount} after overcommitment must be below 2^62")
+        return amounts
 
     def _set_node_state(self, node: Node, state: NodeState) -> None:
         self.state.cluster.set_state(node, state)

@@ -94,6 +94,7 @@ class Planner:
         if largest != self._largest:
             self._largest = largest
             self.reference = np.maximum(np.array(largest, dtype=np.int64), 1)
+            self.reference.flags.writeable = False
             self.policy_epoch += 1
 
     def columns(self, rows: Int64Array | None = None) -> NodeColumns:
@@ -104,8 +105,9 @@ class Planner:
             free, total = ledger.free[:, : ledger.row_count], ledger.total[:, : ledger.row_count]
         else:
             free, total = ledger.free[:, rows], ledger.total[:, rows]
-        free.flags.writeable = total.flags.writeable = False
-        return NodeColumns(self.dimensions, rows, free, total, self.reference)
+        shown = rows.view()
+        shown.flags.writeable = free.flags.writeable = total.flags.writeable = False
+        return NodeColumns(self.dimensions, shown, free, total, self.reference)
 
     # -- one decision ---------------------------------------------------------------------------------------------
 

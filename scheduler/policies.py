@@ -55,6 +55,10 @@ class Policy:
                 options = ", ".join(known) or "none"
                 raise ValueError(f"policy {self.name!r}: no parameter {name!r}; it has: {options}")
             setattr(self, name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Raise ValueError, which names parameter, value and remedy, where a parameter makes no sense."""
 
 
 class LinearPolicy(Policy):
@@ -84,6 +88,11 @@ class RandomPolicy(Policy):
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
+
+    def check(self) -> None:
+        """The seed is a whole number."""
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
+            raise ValueError(f"policy 'random': seed: {self.seed!r} is not a whole number")
 
 
 class FirstFit(LinearPolicy):

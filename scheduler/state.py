@@ -141,7 +141,7 @@ class CoreState:
                 engine_args=None if payloads is None else self.planner.merge_engine_args(payloads),
             )
         )
-        self.timers.add_deadline(
+        workload.timer = self.timers.add_deadline(
             "start", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
         )
 
@@ -156,7 +156,7 @@ class CoreState:
                 reason=reason,
             )
         )
-        self.timers.add_deadline(
+        workload.timer = self.timers.add_deadline(
             "stop", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
         )
 
@@ -249,7 +249,9 @@ class CoreState:
                 reason="fence",
             )
         )
-        self.timers.add_deadline("fence", self.at_ns + self.config.deadline_ns, fence.workload_id, fence.generation)
+        fence.timer = self.timers.add_deadline(
+            "fence", self.at_ns + self.config.deadline_ns, fence.workload_id, fence.generation
+        )
 
     def lift_fence(self, workload_id: str, generation: int) -> bool:
         """A superseded instance is confirmed gone: give back what it held. False where there is none."""
@@ -273,14 +275,13 @@ class CoreState:
             node.drain_operation_id = ""
 
     def _timer_is_relevant(self, timer: Timer) -> bool:
+        """Whether it is the last timer that was set for its subject, and that still is in the state it was set in."""
         if timer.kind == "fence":
             fence = self.fences.get((timer.workload_id, timer.generation))
-            return fence is not None and self.cluster.nodes[fence.row].state is not NodeState.LOST
+            return fence is not None and fence.timer == timer.sequence
         workload = self.workloads.get(timer.workload_id)
         return (
-            workload is not None
-            and workload.generation == timer.generation
-            and workload.state is _STATE_OF_TIMER[timer.kind]
+            workload is not None and workload.timer == timer.sequence and workload.state is _STATE_OF_TIMER[timer.kind]
         )
 
     def adopt_record(self, workload: Workload) -> None:

@@ -30,24 +30,33 @@ class Timers:
     """All pending timers. Deadlines all have the same delay, so a queue keeps them in order for nothing."""
 
     def __init__(self, is_relevant: Callable[[Timer], bool]) -> None:
-        """``is_relevant`` tells whether a timer still matters; one that does not is dropped unseen."""
+        """``is_relevant`` tells whether a timer still matters; one that does not is dropped unseen.
+
+        What has ceased to matter must never matter again: when timers are dropped depends on who asks for the next.
+        """
         self._is_relevant = is_relevant
         self._backoffs: list[tuple[int, int, Timer]] = []
         self._deadlines: deque[Timer] = deque()
         self._sequence = 0
 
-    def add_backoff(self, at_ns: int, workload_id: str, generation: int) -> None:
-        """Wake at ``at_ns`` to queue the workload again."""
-        timer = Timer(at_ns, self._sequence, "backoff", workload_id, generation)
-        self._sequence += 1
-        heapq.heappush(self._backoffs, (at_ns, timer.sequence, timer))
+    def add_backoff(self, at_ns: int, workload_id: str, generation: int) -> int:
+        """Wake at ``at_ns`` to queue the workload again; return the timer's sequence number."""
+        sequence = self._sequence
+        self._sequence = sequence + 1
+        heapq.heappush(self._backoffs, (at_ns, sequence, Timer(at_ns, sequence, "backoff", workload_id, generation)))
+        return sequence
 
     def add_deadline(
         self, kind: Literal["start", "stop", "fence"], at_ns: int, workload_id: str, generation: int
-    ) -> None:
-        """Wake at ``at_ns`` unless the engine has answered by then. ``at_ns`` must not decrease between calls."""
-        self._deadlines.append(Timer(at_ns, self._sequence, kind, workload_id, generation))
-        self._sequence += 1
+    ) -> int:
+        """Wake at ``at_ns`` unless the engine has answered by then; return the timer's sequence number.
+
+        ``at_ns`` must not decrease between calls.
+        """
+        sequence = self._sequence
+        self._sequence = sequence + 1
+        self._deadlines.append(Timer(at_ns, sequence, kind, workload_id, generation))
+        return sequence
 
     def next_ns(self) -> int | None:
         """The instant of the first timer that still matters, or None."""

@@ -31,6 +31,7 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
     creation_answered: bool = True
     start_failures: int = 0
     failed_rows: tuple[NodeIndex, ...] = ()
+    timer: int = -1
 
     @property
     def queue_key(self) -> tuple[int, int]:
@@ -46,3 +47,4 @@ class Fence(msgspec.Struct, gc=False, kw_only=True):
     row: NodeIndex
     request: tuple[int, ...]
     charges: dict[str, int] = {}
+    timer: int = -1

@@ -73,11 +73,14 @@ class WorkloadEvents:
         except ValueError as error:
             self.state.results.refuse(spec.workload_id, str(error), spec.operation_id)
             return
+        if not self.state.results.open(spec.operation_id, "adopt", 1):
+            return
         workload = self.state.new_workload(spec.workload_id, spec, request_class)
         self.state.counters.adopted += 1
         workload.generation = 1
         self.state.hold(workload, node.row, as_found=True)
         self.state.move(workload, Trigger.ADOPTED)
+        self._answer_creation(workload)
 
     def _current(self, workload_id: str, generation: int) -> Workload | None:
         """The workload whose present generation the completion is about; None, and counted, where it is stale."""
@@ -98,7 +101,11 @@ class WorkloadEvents:
         if workload.stop_operation_id:
             self.state.results.answer(workload.stop_operation_id, workload.workload_id, "running")
             workload.stop_operation_id = ""
-        elif not workload.creation_answered:
+        self._answer_creation(workload)
+
+    def _answer_creation(self, workload: Workload) -> None:
+        """Tell whoever waits for the workload that it runs, once."""
+        if not workload.creation_answered:
             workload.creation_answered = True
             self.state.results.answer(workload.spec.operation_id, workload.workload_id, "running")
 
@@ -125,7 +132,7 @@ class WorkloadEvents:
             self.state.avoid(workload, row)
         self.state.move(workload, Trigger.RETRY_LATER)
         delay_ns = self.state.config.backoff_base_ns << min(workload.start_failures - 1, 32)
-        self.state.timers.add_backoff(
+        workload.timer = self.state.timers.add_backoff(
             self.state.at_ns + min(delay_ns, self.state.config.backoff_max_ns),
             workload.workload_id,
             workload.generation,
@@ -238,7 +245,9 @@ class WorkloadEvents:
     def _on_timer_fired(self, event: TimerFired) -> None:
         for timer in self.state.timers.pop_due(self.state.at_ns):
             if timer.kind == "fence":
-                self.state.command_fence(self.state.fences[timer.workload_id, timer.generation])
+                fence = self.state.fences[timer.workload_id, timer.generation]
+                if self.state.cluster.nodes[fence.row].state is not NodeState.LOST:
+                    self.state.command_fence(fence)
                 continue
             workload = self.state.workloads[timer.workload_id]
             if timer.kind == "backoff":
