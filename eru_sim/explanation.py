@@ -50,7 +50,7 @@ def explain(
         raise EruError(f"explain: nothing in {journal} mentions {key!r}; check the id")
     if record is not None and record.state is State.QUEUED:
         diagnosis = str(core.diagnose(key))
-        if diagnosis != refusals[-1]["diagnosis"]:
+        if not refusals or diagnosis != refusals[-1]["diagnosis"]:
             refusals.append({"at_s": core.at_ns / 1e9, "diagnosis": diagnosis})
     rejected = [chapter.facts["detail"] for chapter in chapters if chapter.facts.get("outcome") == "rejected"]
     refusals += [{"at_s": chapters[-1].at_ns / 1e9, "diagnosis": detail} for detail in rejected]

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
+import msgspec
+
 from backends.sim.driver import Arrival
 from backends.sim.engine import ENDLESS, Service
 from scheduler.events import (
@@ -82,7 +84,7 @@ class Feed:
                 yield Arrival(at_ns, RemovalRequested(workload_id=workload_id))
             else:
                 assert submission is not None
-                yield self._arrival(submission)
+                yield from self._arrivals(submission)
                 if submission.kill_at_ns is not None:
                     # Within a batch a removal comes before a submission, and would find nothing to remove.
                     kill_at_ns = max(submission.at_ns + 1, submission.kill_at_ns)
@@ -93,8 +95,11 @@ class Feed:
 
     # -- work -------------------------------------------------------------------------------------------------------
 
-    def _arrival(self, submission: Submission) -> Arrival:
-        event: Any = WorkloadsSubmitted(
+    def _arrivals(self, submission: Submission) -> Iterator[Arrival]:
+        service = ENDLESS
+        if submission.service_ns is not None:
+            service = Service(submission.service_ns, submission.exit_code)
+        spec = WorkloadsSubmitted(
             workload_id=submission.workload_id,
             request=submission.request,
             count=submission.count,
@@ -106,14 +111,15 @@ class Feed:
             payloads=self._payloads(submission) if submission.constraints else None,
         )
         machine_id = submission.recorded_machine_id
-        if machine_id and self._initial == "recorded":
-            if self._is_up.get(machine_id):
-                event = WorkloadAdopted(spec=event, node_id=machine_id)
-            else:
-                self.unknown_machines += submission.count
-        if submission.service_ns is None:
-            return Arrival(submission.at_ns, event, ENDLESS)
-        return Arrival(submission.at_ns, event, Service(submission.service_ns, submission.exit_code))
+        if not machine_id or self._initial != "recorded":
+            yield Arrival(submission.at_ns, spec, service)
+        elif not self._is_up.get(machine_id):
+            self.unknown_machines += submission.count
+            yield Arrival(submission.at_ns, spec, service)
+        else:
+            for workload_id in copies(submission.workload_id, submission.count):
+                one = msgspec.structs.replace(spec, workload_id=workload_id, count=1)
+                yield Arrival(submission.at_ns, WorkloadAdopted(spec=one, node_id=machine_id), service)
 
     def _payloads(self, submission: Submission) -> dict[str, Any] | None:
         payloads = {}

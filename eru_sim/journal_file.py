@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -76,7 +77,7 @@ def _lines(path: Path) -> Iterator[bytes]:
             stream.seek(0)
         try:
             yield from cast(io.BufferedReader, stream)
-        except (EOFError, gzip.BadGzipFile, OSError) as error:
+        except (EOFError, zlib.error, OSError) as error:
             raise JournalError(f"{path}: the file is truncated or damaged ({error})") from None
 
 

@@ -55,7 +55,7 @@ class Metrics:
         for command in commands:
             if type(command) is StartWorkload and command.generation == 1:
                 workload = core.workloads[command.workload_id]
-                if not workload.start_failures:
+                if workload.placed_ns == at_ns:  # and not the repetition of a start that was not answered
                     self.delays_ns.append(at_ns - workload.submitted_ns)
         if at_ns >= self._next_sample_ns:
             self._sample(at_ns)

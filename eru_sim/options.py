@@ -54,7 +54,7 @@ def parse_overcommit(overcommit: str | Mapping[str, float] | None) -> dict[str, 
     if overcommit is None:
         return {}
     if not isinstance(overcommit, str):
-        return dict(overcommit)
+        return {name: float(ratio) for name, ratio in overcommit.items()}
     ratios = {}
     for name, value in parse_pairs(overcommit, "overcommit").items():
         try:

@@ -60,6 +60,8 @@ class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"overcommit.{name}: no such dimension; there are: {', '.join(names)}")
             if not 0 < ratio < 1e6:
                 raise ValueError(f"overcommit.{name}: {ratio} must be above 0, e.g. 1.2")
+        if self.scheduling_pass not in ("instant", "event"):
+            raise ValueError(f"scheduling_pass: {self.scheduling_pass!r} is neither 'instant' nor 'event'")
         for field in ("deadline_ns", "backoff_base_ns", "backoff_max_ns"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field}: {getattr(self, field)} must be above 0")

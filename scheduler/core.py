@@ -158,6 +158,7 @@ class Core:
         counters.placements += 1
         if workload.generation == 1:
             counters.placed += 1
+            workload.placed_ns = state.at_ns
         state.move(workload, Trigger.PLACED)
         state.command_start(workload)
 

@@ -93,9 +93,7 @@ class NodeEvents:
         self._set_node_state(node, NodeState.DRAINING)
         for workload in list(self.state.on_row[node.row].values()):
             if workload.state in (State.STARTING, State.RUNNING):
-                self.state.move(workload, Trigger.STOP_ASKED)
-                workload.stop_reason = "evict"
-                self.state.command_stop(workload)
+                self.state.evict(workload)
         self.state.note_drained(node)
 
     def _on_node_lost(self, event: NodeLost) -> None:

@@ -62,6 +62,7 @@ class CoreState:
         self.fences: dict[tuple[str, int], Fence] = {}
         """By workload id and generation."""
         self._fences_on_row: dict[NodeIndex, dict[tuple[str, int], Fence]] = {}
+        self._fences_of_id: dict[str, int] = {}
         self.state_counts: dict[State, int] = dict.fromkeys(State, 0)
         self.next_sequence = 0
         """The place in the queue of the next workload that is submitted."""
@@ -221,6 +222,12 @@ class CoreState:
         workload.stop_reason = ""
         self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
 
+    def evict(self, workload: Workload) -> None:
+        """Have a starting or running workload stopped, to be placed elsewhere."""
+        self.move(workload, Trigger.STOP_ASKED)
+        workload.stop_reason = "evict"
+        self.command_stop(workload)
+
     def avoid(self, workload: Workload, row: NodeIndex) -> None:
         """Put the workload into the class that asks the same but leaves out the row."""
         workload.failed_rows = tuple(sorted({*workload.failed_rows, row}))
@@ -234,6 +241,14 @@ class CoreState:
         key = (fence.workload_id, fence.generation)
         self.fences[key] = fence
         self._fences_on_row.setdefault(fence.row, {})[key] = fence
+        self._fences_of_id[fence.workload_id] = self._fences_of_id.get(fence.workload_id, 0) + 1
+
+    def check_id(self, workload_id: str) -> None:
+        """ValueError where the id is taken: by a live workload, or by an instance that is not confirmed gone."""
+        if workload_id in self.workloads:
+            raise ValueError("a workload of this id exists already")
+        if workload_id in self._fences_of_id:
+            raise ValueError("an earlier workload of this id is not confirmed gone from a lost node; use another id")
 
     def fences_on(self, row: NodeIndex) -> list[Fence]:
         """The fences of a row, oldest first."""
@@ -261,6 +276,9 @@ class CoreState:
         if fence is None:
             return False
         del self._fences_on_row[fence.row][workload_id, generation]
+        self._fences_of_id[workload_id] -= 1
+        if not self._fences_of_id[workload_id]:
+            del self._fences_of_id[workload_id]
         self.ledger.release(fence.row, fence.request)
         if fence.charges:
             self.ledger.refund(fence.charges)

@@ -13,9 +13,10 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
     """A workload that has not ended. What it asks for is in ``spec``, shared by all copies of one submission.
 
     ``sequence`` numbers submissions; ``class_id`` is its request class now. ``generation`` counts starts: 0 before
-    the first placement. ``row`` is where it is held, -1 where nothing is. ``stop_reason`` says why it is stopping or
-    stopped. ``creation_answered``: whoever submitted it has been told how it went, or does not want to know.
-    ``failed_rows`` are the rows that it must avoid, ascending.
+    the first placement. ``row`` is where it is held, -1 where nothing is. ``placed_ns`` is the instant of the first
+    placement, -1 before. ``stop_reason`` says why it is stopping or stopped. ``creation_answered``: whoever submitted
+    it has been told how it went, or does not want to know. ``failed_rows`` are the rows that it must avoid, ascending.
+    ``timer`` is the sequence number of the last timer set for it.
     """
 
     workload_id: str
@@ -26,6 +27,7 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
     generation: int = 0
     row: NodeIndex = -1
     submitted_ns: int = 0
+    placed_ns: int = -1
     stop_reason: str = ""
     stop_operation_id: str = ""
     creation_answered: bool = True

@@ -48,8 +48,10 @@ class WorkloadEvents:
         if event.count > 1:
             ids = tuple(f"{event.workload_id}/{copy}" for copy in range(event.count))
         for workload_id in ids:
-            if workload_id in self.state.workloads:
-                self.state.results.refuse(workload_id, "a workload of this id exists already", event.operation_id)
+            try:
+                self.state.check_id(workload_id)
+            except ValueError as error:
+                self.state.results.refuse(workload_id, str(error), event.operation_id)
                 return
         if event.operation_id and not self.state.results.open(event.operation_id, "create", event.count):
             return
@@ -66,8 +68,7 @@ class WorkloadEvents:
             request_class = self.state.admit(spec)
             if spec.count != 1:
                 raise ValueError(f"count: {spec.count}; adopt workloads one by one")
-            if spec.workload_id in self.state.workloads:
-                raise ValueError("a workload of this id exists already")
+            self.state.check_id(spec.workload_id)
             if node is None or node.state is NodeState.LOST:
                 raise ValueError(f"node_id: no node {event.node_id!r} is reachable")
         except ValueError as error:
@@ -81,6 +82,8 @@ class WorkloadEvents:
         self.state.hold(workload, node.row, as_found=True)
         self.state.move(workload, Trigger.ADOPTED)
         self._answer_creation(workload)
+        if node.state is NodeState.DRAINING:
+            self.state.evict(workload)
 
     def _current(self, workload_id: str, generation: int) -> Workload | None:
         """The workload whose present generation the completion is about; None, and counted, where it is stale."""

@@ -62,7 +62,9 @@ class SimDriver:
         self._alarm_ns: int | None = None
 
     def run(self, feed: Iterable[Arrival], horizon_ns: int | None = None) -> int:
-        """Run until nothing is left to happen, or through ``horizon_ns``; return the instant at which it ended.
+        """Run until nothing is left to happen, or through ``horizon_ns``; return the instant of the end.
+
+        Without a horizon that is the last step's.
 
         ``feed`` yields arrivals in order of time, and is read only as far as time has come. Within an instant they keep
         their order.
@@ -80,7 +82,7 @@ class SimDriver:
             if due != at_ns and self._inbox:
                 self._step(at_ns)
                 due = peek()
-        return at_ns if horizon_ns is None else horizon_ns
+        return self.core.at_ns if horizon_ns is None else horizon_ns
 
     def _step(self, at_ns: int) -> None:
         events, self._inbox = self._inbox, []

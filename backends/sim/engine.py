@@ -76,10 +76,14 @@ class Service(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 ENDLESS = Service(None)
+_FAILED = -1
 
 
 class Instance(msgspec.Struct, gc=False):
-    """One generation of a workload on a node; ``boot`` tells which life of the node it belongs to."""
+    """One generation of a workload on a node.
+
+    ``boot`` tells which life of the node it belongs to, `_FAILED` that it did not start; ``starts`` counts attempts.
+    """
 
     generation: int
     node_id: str
@@ -116,6 +120,9 @@ class SimulatedEngine:
     def forget(self, workload_id: str) -> None:
         """The workload will not be started any more."""
         self._services.pop(workload_id, None)
+        instance = self._running.get(workload_id)
+        if instance is not None and instance.boot == _FAILED:
+            del self._running[workload_id]
 
     def adopt(self, workload_id: str, node_id: str) -> Sequence[Completion]:
         """The workload runs already, as generation 1; return how it will end."""
@@ -132,7 +139,7 @@ class SimulatedEngine:
         if type(command) is StopWorkload:
             return self._stop(command)
         assert type(command) is PublishResult
-        if command.outcome in ("rejected", "lost"):
+        if command.outcome in ("rejected", "lost", "failed"):
             self.forget(command.subject)
         return ()
 
@@ -142,9 +149,11 @@ class SimulatedEngine:
             return ()
         instance = self._running.get(workload_id)
         boot = self._boots.get(node_id, 0)
-        again = instance is not None and instance.generation == generation and instance.boot == boot
+        same = instance is not None and instance.generation == generation
+        again = same and instance is not None and instance.boot == boot
         if not again:
-            self._running[workload_id] = instance = Instance(generation, node_id, boot)
+            starts = instance.starts if same and instance is not None else 0
+            self._running[workload_id] = instance = Instance(generation, node_id, boot, starts)
         assert instance is not None
         started = WorkloadStarted(workload_id=workload_id, generation=generation)
         if self._is_ideal:
@@ -169,7 +178,7 @@ class SimulatedEngine:
             self._images[node_id, command.image] = None
             delay_ns += model.duration_ns(model.image_pull_ns, node_id, "pull", *key)
         if not again and model.draw("fail", *key) < model.start_failure_ratio:
-            del self._running[workload_id]
+            instance.boot = _FAILED
             failed = WorkloadStartFailed(workload_id=workload_id, generation=generation, reason="injected fault")
             return self._unless_lost(Completion(delay_ns, failed), *key)
         answer = self._unless_lost(Completion(delay_ns, started), *key)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-from core_kit import harness, node, published, starts, with_nodes
+from core_kit import harness, node, starts, with_nodes
 
-from scheduler.events import NodeLost, NodeReturned, WorkloadExited, WorkloadStarted, WorkloadStopped
+from scheduler.events import NodeLost, NodeReturned, WorkloadAdopted, WorkloadExited, WorkloadStarted, WorkloadStopped
 from scheduler.testing import Harness
 from scheduler.testing.harness import placements, stops
 
@@ -90,43 +89,23 @@ def test_the_stop_of_a_superseded_instance_is_repeated_until_it_is_answered() ->
     assert h.core.next_wakeup_ns is None
 
 
-def used_again() -> Harness:
-    """The id w is used again while an instance of the first w is still fenced on the lost n0."""
+def test_an_id_is_refused_until_its_fenced_instance_is_confirmed_gone() -> None:
+    """Otherwise an answer about one of the two instances could be taken for one about the other."""
     h = with_nodes((4, 4))
     h.submit("w", 3, 3)
     h.started("w")
     h.step(NodeLost(node_id="n0"))
     h.remove("w")
     h.step(node("n1", 4, 4), node("n2", 4, 4))
+    (refused,) = h.submit("w", 2, 2)
+    assert (refused.subject, refused.outcome) == ("w", "refused")
+    (refused,) = h.step(WorkloadAdopted(spec=spec("w", 2, 2), node_id="n1"))
+    assert (refused.subject, refused.outcome) == ("w", "refused")
+    h.step(NodeReturned(node_id="n0"))
+    h.step(WorkloadStopped(workload_id="w", generation=1))
+    assert h.core.ledger.live_used == [0, 0]
     h.submit("w", 2, 2)
-    return h
-
-
-def answer(h: Harness, event: type) -> None:
-    """Have the second w start, and then ``event`` happen to it; nothing to do where the id is refused while fenced."""
-    if h.state_of("w") == "gone":
-        assert published(h.batches[-1].commands)[0][1] == "refused"
-        pytest.skip("an id is refused as long as it is fenced")
-    h.started("w")
-    h.step(event(workload_id="w", generation=h.generation("w")))
-
-
-def test_the_exit_of_a_later_workload_of_the_same_id_is_not_taken_for_that_of_the_fenced_one() -> None:
-    h = used_again()
-    answer(h, WorkloadExited)
-    assert h.state_of("w") == "gone"
-    assert h.core.partition()["completed"] == 1
-    assert h.core.ledger.used(0) == (3, 3)
-
-
-def test_a_later_workload_of_the_same_id_can_be_superseded_too() -> None:
-    h = used_again()
-    answer(h, WorkloadStarted)
-    h.step(NodeLost(node_id=h.node_of("w")))
-    assert len(h.core.fences) == 2
-    h.step(NodeReturned(node_id="n0"), NodeReturned(node_id="n1"))
-    for workload_id, generation in list(h.core.fences):
-        h.step(WorkloadStopped(workload_id=workload_id, generation=generation))
     h.started("w")
     h.exited("w")
+    assert h.core.partition()["completed"] == 1
     assert h.core.ledger.live_used == [0, 0]

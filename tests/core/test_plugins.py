@@ -66,6 +66,14 @@ def test_more_than_one_licence_at_a_time() -> None:
     assert placements(h.exited("w")) == {"x": "n0"}
 
 
+def test_a_refund_wakes_for_every_node_and_not_only_the_one_that_was_freed() -> None:
+    h = with_nodes((1, 1), (5, 5))
+    h.submit("w", 1, 1, payloads={"licences": {"spice": 1}})
+    assert h.node_of("w") == "n0"
+    h.submit("x", 3, 3, payloads={"licences": {"spice": 1}})
+    assert placements(h.exited("w")) == {"x": "n1"}
+
+
 def test_a_wake_up_by_licence_respects_the_order_of_the_queue() -> None:
     h = with_nodes((4, 4))
     h.submit("w", 4, 4, payloads={"licences": {"spice": 1}})
