@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core_kit import harness, node, starts, with_nodes
+from core_kit import harness, node, spec, starts, with_nodes
 
 from scheduler.events import NodeLost, NodeReturned, WorkloadAdopted, WorkloadExited, WorkloadStarted, WorkloadStopped
 from scheduler.testing import Harness
