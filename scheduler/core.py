@@ -97,13 +97,19 @@ class Core:
         else:
             for event in events:
                 handlers[type(event)](event)
-            self._schedule()
+            if self.queue.ready or self.ledger.freed_rows or self.ledger.freed_pools or self.state.impatient:
+                self._schedule()
         return commands
 
     @property
     def next_wakeup_ns(self) -> int | None:
         """When the driver must step with a `TimerFired`, or None. Ask again after every step."""
         return self.state.timers.next_ns()
+
+    @property
+    def wakeup_bound_ns(self) -> float:
+        """An instant before which `next_wakeup_ns` cannot be, infinity for never. Cheap, to ask after every step."""
+        return self.state.timers.bound_ns
 
     @property
     def at_ns(self) -> int:

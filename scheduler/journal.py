@@ -84,13 +84,12 @@ class DecisionDigest:
 
     def add(self, at_ns: int, commands: list[AnyCommand]) -> None:
         """Take in the placements among the commands of one batch."""
-        placed = [
-            f"{at_ns} {command.workload_id} {command.generation} {command.node_id}\n"
-            for command in commands
-            if type(command) is StartWorkload
-        ]
+        placed = ""
+        for command in commands:
+            if type(command) is StartWorkload:
+                placed += f"{at_ns} {command.workload_id} {command.generation} {command.node_id}\n"
         if placed:
-            self.state = _hash(self.state, "".join(placed).encode())
+            self.state = _hash(self.state, placed.encode())
 
     def hexdigest(self) -> str:
         """The digest so far."""

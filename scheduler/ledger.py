@@ -133,17 +133,18 @@ class Ledger:
 
     def fits(self, row: NodeIndex, request: Sequence[int]) -> bool:
         """Whether the row has the request free; a dimension of which nothing is asked never stands in the way."""
-        return all(not amount or view[row] >= amount for view, amount in zip(self._free_views, request, strict=True))
+        for view, amount in zip(self._free_views, request):  # noqa: B905, SIM110 - hot; both have one length
+            if amount and view[row] < amount:
+                return False
+        return True
 
     def reserve(self, row: NodeIndex, request: tuple[int, ...], *, as_found: bool = False) -> None:
         """Hold ``request`` on ``row``. Raise `OvercommitError`, changing nothing, where it does not fit.
 
         ``as_found`` skips the check: the work is already there.
         """
-        if not as_found:
-            for view, amount in zip(self._free_views, request):  # noqa: B905 - hot, and both have one length
-                if amount and view[row] < amount:
-                    raise OvercommitError(f"row {row} has {view[row]} free of which {amount} are asked")
+        if not (as_found or self.fits(row, request)):
+            raise OvercommitError(f"row {row} has not {request} free: used {self.used(row)}")
         used = self.live_used
         live = self.live[row]
         for dimension, view in enumerate(self._free_views):

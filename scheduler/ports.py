@@ -130,7 +130,7 @@ class ResourcePlugin(Protocol):
         """What the engine must be told. A key that two plugins give is an error that names both."""
 
 
-class Completion(NamedTuple):
+class Completion(msgspec.Struct, frozen=True, gc=False):
     """An event that an engine will report ``delay_ns`` after the command was given."""
 
     delay_ns: int

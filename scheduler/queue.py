@@ -42,7 +42,8 @@ class PendingQueue:
     def __init__(self, dimension_count: int) -> None:
         self._waiting: dict[int, list[_Entry]] = {}
         self._classes: dict[int, RequestClass] = {}
-        self._ready: list[tuple[int, int, int]] = []
+        self.ready: list[tuple[int, int, int]] = []
+        """A heap of classes that have not been refused, by the place of their first workload. For reading only."""
         self._slot_of: dict[int, int] = {}
         self._slots: list[int] = []
         self._needs: Int64Array = np.zeros((16, dimension_count), dtype=np.int64)
@@ -68,7 +69,7 @@ class PendingQueue:
         if waiting[0] is entry:
             slot = self._slot_of.get(class_id)
             if slot is None:
-                heapq.heappush(self._ready, (negative_priority, sequence, class_id))
+                heapq.heappush(self.ready, (negative_priority, sequence, class_id))
             else:
                 self._heads[slot] = negative_priority, sequence
 
@@ -121,7 +122,7 @@ class PendingQueue:
                 self._rows, self._free = rows, ledger.free
                 self._pointers[: len(self._slots)] = 0
             ledger.freed_rows.clear()
-        return bool(self._ready) or len(self._rows) > 0
+        return bool(self.ready) or len(self._rows) > 0
 
     def next_class(self) -> tuple[RequestClass, Workload, Int64Array | None] | None:
         """Return the class whose first workload comes first, that workload, and the rows it is confined to, if it is.
@@ -129,14 +130,14 @@ class PendingQueue:
         The workload stays queued: answer with `take` or `block`. None when there is nothing left to try.
         """
         blocked = self._first_blocked() if len(self._rows) else None
-        while self._ready:
-            negative_priority, sequence, class_id = self._ready[0]
+        while self.ready:
+            negative_priority, sequence, class_id = self.ready[0]
             first = None if class_id in self._slot_of else self._first(class_id)
             if first is None or first[:2] != (negative_priority, sequence):
                 # Overtaken by a workload that came later and goes first, or by an end in the queue.
-                heapq.heappop(self._ready)
+                heapq.heappop(self.ready)
                 if first is not None and first[:2] > (negative_priority, sequence):
-                    heapq.heappush(self._ready, (first[0], first[1], class_id))
+                    heapq.heappush(self.ready, (first[0], first[1], class_id))
                 continue
             if blocked is not None and blocked[:2] < first[:2]:
                 break
@@ -173,16 +174,16 @@ class PendingQueue:
                 self._heads[slot] = first[:2]
             return
         if first is None:
-            heapq.heappop(self._ready)
+            heapq.heappop(self.ready)
         else:
-            heapq.heapreplace(self._ready, (first[0], first[1], class_id))
+            heapq.heapreplace(self.ready, (first[0], first[1], class_id))
 
     def block(self, request_class: RequestClass) -> None:
         """The class has been refused."""
         class_id = request_class.class_id
         slot = self._slot_of.get(class_id)
         if slot is None:
-            heapq.heappop(self._ready)
+            heapq.heappop(self.ready)
             slot = len(self._slots)
             if slot == len(self._needs):
                 self._needs = np.concatenate([self._needs, np.zeros_like(self._needs)])
@@ -198,7 +199,7 @@ class PendingQueue:
         first = self._first(class_id)
         if first is not None:
             self._free_slot(class_id)
-            heapq.heappush(self._ready, (first[0], first[1], class_id))
+            heapq.heappush(self.ready, (first[0], first[1], class_id))
 
     def _free_slot(self, class_id: int) -> None:
         slot, last = self._slot_of.pop(class_id), self._slots.pop()

@@ -270,8 +270,6 @@ class CoreState:
 
     def lift_fence(self, workload_id: str, generation: int) -> bool:
         """A superseded instance is confirmed gone: give back what it held. False where there is none."""
-        if not self.fences:
-            return False
         fence = self.fences.pop((workload_id, generation), None)
         if fence is None:
             return False

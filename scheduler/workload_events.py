@@ -113,7 +113,7 @@ class WorkloadEvents:
             self.state.results.answer(workload.spec.operation_id, workload.workload_id, "running")
 
     def _on_start_failed(self, event: WorkloadStartFailed) -> None:
-        if self.state.lift_fence(event.workload_id, event.generation):
+        if self.state.fences and self.state.lift_fence(event.workload_id, event.generation):
             return
         workload = self._current(event.workload_id, event.generation)
         if workload is None:
@@ -142,7 +142,7 @@ class WorkloadEvents:
         )
 
     def _on_exited(self, event: WorkloadExited) -> None:
-        if self.state.lift_fence(event.workload_id, event.generation):
+        if self.state.fences and self.state.lift_fence(event.workload_id, event.generation):
             return
         workload = self._current(event.workload_id, event.generation)
         if workload is None:
@@ -157,7 +157,7 @@ class WorkloadEvents:
             self.state.end(workload, Trigger.EXITED)
 
     def _on_stopped(self, event: WorkloadStopped) -> None:
-        if self.state.lift_fence(event.workload_id, event.generation):
+        if self.state.fences and self.state.lift_fence(event.workload_id, event.generation):
             return
         workload = self._current(event.workload_id, event.generation)
         if workload is None:

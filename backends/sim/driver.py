@@ -8,9 +8,10 @@ pending is data (`pending`), never the state of a generator.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
+import msgspec
 import simpy
 
 from backends.sim.engine import Service, SimulatedEngine
@@ -18,9 +19,10 @@ from scheduler.commands import AnyCommand
 from scheduler.core import Core
 from scheduler.events import AnyEvent, TimerFired, WorkloadAdopted, WorkloadsSubmitted
 from scheduler.journal import JournalWriter
+from scheduler.ports import Completion
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """An exogenous event that will happen, and for work what it does when it runs."""
 
     at_ns: int
@@ -59,7 +61,7 @@ class SimDriver:
         self._feed: Iterator[Arrival] = iter(())
         self._next_arrival: Arrival | None = None
         self._sequence = 0
-        self._alarm_ns: int | None = None
+        self._alarm_ns: float = math.inf
 
     def run(self, feed: Iterable[Arrival], horizon_ns: int | None = None) -> int:
         """Run until nothing is left to happen, or through ``horizon_ns``; return the instant of the end.
@@ -88,20 +90,20 @@ class SimDriver:
         events, self._inbox = self._inbox, []
         commands = self.core.step(at_ns, events)
         self.journal.append(at_ns, events, commands)
+        execute = self.engine.execute
         for command in commands:
-            for delay_ns, event in self.engine.execute(command):
-                self._schedule(at_ns, delay_ns, event)
+            for completion in execute(command):
+                self._schedule(at_ns, completion)
         for observer in self._observers:
             observer(at_ns, events, commands)
-        wakeup_ns = self.core.next_wakeup_ns
-        if wakeup_ns is not None and (self._alarm_ns is None or wakeup_ns < self._alarm_ns):
-            self._alarm_ns = max(wakeup_ns, at_ns)
-            self._environment.timeout(self._alarm_ns - at_ns).callbacks.append(self._on_alarm)
+        if self.core.wakeup_bound_ns < self._alarm_ns:
+            self._arm_alarm(at_ns)
 
-    def _schedule(self, at_ns: int, delay_ns: int, event: AnyEvent) -> None:
+    def _schedule(self, at_ns: int, completion: Completion) -> None:
         sequence = self._sequence
         self._sequence = sequence + 1
-        self.pending[sequence] = (at_ns + delay_ns, event)
+        delay_ns = completion.delay_ns
+        self.pending[sequence] = (at_ns + delay_ns, completion.event)
         self._timeout(delay_ns, sequence).callbacks.append(self._due_callback)
 
     def _on_due(self, timeout: simpy.Event) -> None:
@@ -112,17 +114,21 @@ class SimDriver:
             if times > 1:
                 self._inbox.extend([event] * (times - 1))
 
-    def _on_alarm(self, _: simpy.Event) -> None:
-        self._alarm_ns = None
-        now = int(self._environment.now)
+    def _arm_alarm(self, at_ns: int) -> None:
         wakeup_ns = self.core.next_wakeup_ns
-        if wakeup_ns is None:
-            return
-        if wakeup_ns <= now:
+        if wakeup_ns is not None and wakeup_ns < self._alarm_ns:
+            wakeup_ns = max(wakeup_ns, at_ns)
+            self._alarm_ns = wakeup_ns
+            self._timeout(wakeup_ns - at_ns).callbacks.append(self._on_alarm)
+
+    def _on_alarm(self, _: simpy.Event) -> None:
+        self._alarm_ns = math.inf
+        at_ns = int(self._environment.now)
+        wakeup_ns = self.core.next_wakeup_ns
+        if wakeup_ns is not None and wakeup_ns <= at_ns:
             self._inbox.append(TimerFired())
         else:
-            self._alarm_ns = wakeup_ns
-            self._environment.timeout(wakeup_ns - now).callbacks.append(self._on_alarm)
+            self._arm_alarm(at_ns)
 
     # -- arrivals ---------------------------------------------------------------------------------------------------
 
@@ -153,5 +159,5 @@ class SimDriver:
                     self.engine.expect(f"{event.workload_id}/{copy}", service)
         elif isinstance(event, WorkloadAdopted):
             self.engine.expect(event.spec.workload_id, service)
-            for delay_ns, completion in self.engine.adopt(event.spec.workload_id, event.node_id):
-                self._schedule(int(self._environment.now), delay_ns, completion)
+            for completion in self.engine.adopt(event.spec.workload_id, event.node_id):
+                self._schedule(int(self._environment.now), completion)
