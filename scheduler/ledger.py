@@ -144,7 +144,8 @@ class Ledger:
         ``as_found`` skips the check: the work is already there.
         """
         if not (as_found or self.fits(row, request)):
-            raise OvercommitError(f"row {row} has not {request} free: used {self.used(row)}")
+            short = next(pair for pair in zip(self.free[:, row].tolist(), request, strict=True) if pair[1] > pair[0])
+            raise OvercommitError(f"row {row} has {short[0]} free of which {short[1]} are asked")
         used = self.live_used
         live = self.live[row]
         for dimension, view in enumerate(self._free_views):
