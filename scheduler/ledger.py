@@ -70,7 +70,7 @@ class Ledger:
         for dimension, amount in enumerate(total):
             self.free[dimension, row] = self.total[dimension, row] = amount
             self.live_total[dimension] += amount
-        self._touch_freed(row)
+        self.wake_row(row)
         return row
 
     def _grow(self, capacity: int) -> None:
@@ -117,13 +117,10 @@ class Ledger:
         self._log_view[self.version & self._log_mask] = row
         self.version += 1
 
-    def _touch_freed(self, row: NodeIndex) -> None:
-        self.touch(row)
-        self.freed_rows[row] = None
-
     def wake_row(self, row: NodeIndex) -> None:
         """Note that the row became usable, which can make a refusal succeed."""
-        self._touch_freed(row)
+        self.touch(row)
+        self.freed_rows[row] = None
 
     # -- holdings -----------------------------------------------------------------------------------------------
 
@@ -144,7 +141,9 @@ class Ledger:
         ``as_found`` skips the check: the work is already there.
         """
         if not (as_found or self.fits(row, request)):
-            short = next(pair for pair in zip(self.free[:, row].tolist(), request, strict=True) if pair[1] > pair[0])
+            short = next(
+                pair for pair in zip(self.free[:, row].tolist(), request, strict=True) if 0 < pair[1] > pair[0]
+            )
             raise OvercommitError(f"row {row} has {short[0]} free of which {short[1]} are asked")
         used = self.live_used
         live = self.live[row]
