@@ -121,6 +121,7 @@ class ClassTable:
         self._rest(left)
 
     def _rest(self, request_class: RequestClass) -> None:
+        request_class.mask = None
         self._idle[request_class.class_id] = None
         if len(self._idle) > _IDLE_CLASSES_MAX:
             oldest, _ = self._idle.popitem(last=False)
