@@ -61,10 +61,13 @@ class JournalTrace:
         self.source = source.text
         self._path = Path(source.path)
         header, batches, _ = open_journal(self._path)
+        self.overcommit = dict(header.config.overcommit)
+        """As recorded: what a replay uses unless it is told otherwise."""
         self._columns = {dimension.name: dimension.column for dimension in header.config.dimensions}
         self.dimensions = tuple(self._columns.values())
         self.assumptions: tuple[str, ...] = (
             "Only the exogenous events are replayed; workloads that never exited run past the horizon.",
+            "Latencies, pools, topology, drains and cordons of the recording are not replayed.",
         )
         self.repaired: Mapping[str, int] = {}
         self.default_cluster: str | None = None

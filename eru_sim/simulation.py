@@ -87,6 +87,8 @@ def replay(
         raise EruError(f"initial: {initial!r} is neither 'empty' nor 'recorded'")
     if journal is not None:
         journal = check_file(journal, "journal")
+        if journal.exists() and source.startswith("journal:") and journal.samefile(source[len("journal:") :]):
+            raise EruError(f"journal: {str(journal)!r} is the recording that is replayed; write to another file")
     if out is not None:
         out = check_directory(out)
     run = _compose(
@@ -158,7 +160,7 @@ def _compose(
         dimensions=tuple(dimension_of(column) for column in trace.dimensions),
         plugins=(PluginConfig("labels"),),
         policy=PolicyConfig(choice.name, choice.params),
-        overcommit=overcommit,
+        overcommit=overcommit or getattr(trace, "overcommit", {}),
     )
     try:
         core = Core(config, plugins=[make_plugin("labels")], policy_factory=choice.factory)

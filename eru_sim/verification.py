@@ -13,6 +13,7 @@ from eru_sim.simulation import Progress, progress_of_file
 from scheduler.core import ContractError
 from scheduler.journal import Batch, JournalError
 from scheduler.ledger import OvercommitError
+from scheduler.plan import PolicyError
 
 if TYPE_CHECKING:
     from scheduler.policies import Policy
@@ -40,7 +41,7 @@ def verify(path: str | Path, *, policy: str | Policy | None = None, progress: Pr
             report(verified, batch)
     except JournalError as error:
         difference = str(error)
-    except (ContractError, OvercommitError, ValueError, ArithmeticError, LookupError, TypeError) as error:
+    except (ContractError, OvercommitError, PolicyError, ValueError, ArithmeticError, LookupError, TypeError) as error:
         difference = f"batch {verified}: the core cannot take it: {error}"
     return {
         "ok": difference is None,

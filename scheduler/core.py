@@ -152,9 +152,12 @@ class Core:
             self._reject_impatient()
 
     def _reject_impatient(self) -> None:
+        diagnoses: dict[int, str] = {}
         for workload in self.state.impatient:
             if workload.state is State.QUEUED:
-                self.state.end(workload, Trigger.REFUSED, str(self.diagnose(workload.workload_id)))
+                if workload.class_id not in diagnoses:
+                    diagnoses[workload.class_id] = str(self.diagnose(workload.workload_id))
+                self.state.end(workload, Trigger.REFUSED, diagnoses[workload.class_id])
         self.state.impatient.clear()
 
     def _place(self, workload: Workload, row: NodeIndex) -> None:

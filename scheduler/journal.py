@@ -52,7 +52,7 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     commands: list[AnyCommand]
 
 
-class Footer(msgspec.Struct, frozen=True, tag_field="journal", tag="end"):
+class Footer(msgspec.Struct, frozen=True, tag_field="journal", tag="end", forbid_unknown_fields=True):
     """Closes a journal. Without one it was cut off."""
 
     batches: int
@@ -60,7 +60,7 @@ class Footer(msgspec.Struct, frozen=True, tag_field="journal", tag="end"):
     decision_digest: str
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch: msgspec.Raw
     hash: str
 

@@ -135,6 +135,10 @@ class Ledger:
                 return False
         return True
 
+    def can_hold(self, row: NodeIndex, request: Sequence[int]) -> bool:
+        """Whether the row could be overcommitted by that much and still be counted in 64 bits."""
+        return all(view[row] - amount > -(1 << 62) for view, amount in zip(self._free_views, request, strict=True))
+
     def reserve(self, row: NodeIndex, request: tuple[int, ...], *, as_found: bool = False) -> None:
         """Hold ``request`` on ``row``. Raise `OvercommitError`, changing nothing, where it does not fit.
 

@@ -105,7 +105,7 @@ class NodeEvents:
         for workload in list(self.state.on_row[node.row].values()):
             if workload.stop_reason != "hold":
                 self._leave_node(workload, fence=True)
-        self._note_drain_interrupted(node)
+        self._note_drain_interrupted(node, "the node was lost")
 
     def _on_node_returned(self, event: NodeReturned) -> None:
         node = self._node(event.node_id, NodeState.LOST)
@@ -129,7 +129,7 @@ class NodeEvents:
         node = self._node(event.node_id, *_PRESENT, NodeState.LOST)
         if node is None:
             return
-        self._note_drain_interrupted(node)
+        self._note_drain_interrupted(node, "the node was removed")
         self._set_node_state(node, NodeState.REMOVED)
         for workload in list(self.state.on_row[node.row].values()):
             self._leave_node(workload, fence=False)
@@ -192,7 +192,7 @@ class NodeEvents:
         self.state.ledger.set_total(node.row, self.state.config.overcommitted(capacity))
         self.state.planner.update_reference()
 
-    def _note_drain_interrupted(self, node: Node) -> None:
+    def _note_drain_interrupted(self, node: Node, why: str) -> None:
         if node.drain_operation_id:
-            self.state.results.answer(node.drain_operation_id, node.node_id, "refused", "the node was lost")
+            self.state.results.answer(node.drain_operation_id, node.node_id, "refused", why)
             node.drain_operation_id = ""

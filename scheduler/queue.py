@@ -30,6 +30,8 @@ from scheduler.types import Int64Array
 from scheduler.workload import Workload
 
 _Entry = tuple[int, int, Workload]
+_DEAD_ENTRIES_MAX = 64
+"""Entries of workloads that left the queue from its middle are swept out beyond this, or when they are the most."""
 _NO_ROWS: Int64Array = np.zeros(0, dtype=np.int64)
 
 
@@ -75,7 +77,26 @@ class PendingQueue:
 
     def drop(self, workload: Workload) -> None:
         """A workload, wherever it stands, leaves the queue; its state must have changed already."""
-        self._classes[workload.class_id].queued -= 1
+        class_id = workload.class_id
+        request_class = self._classes[class_id]
+        request_class.queued -= 1
+        waiting = self._waiting[class_id]
+        if not request_class.queued:
+            waiting.clear()
+            self._first(class_id)
+        elif len(waiting) > 2 * request_class.queued + _DEAD_ENTRIES_MAX:
+            waiting[:] = [entry for entry in waiting if entry[2].state is State.QUEUED]
+            heapq.heapify(waiting)
+
+    @property
+    def class_count(self) -> int:
+        """How many classes have waiting workloads."""
+        return len(self._waiting)
+
+    @property
+    def entry_count(self) -> int:
+        """How many entries there are, those of workloads that left from the middle included."""
+        return sum(map(len, self._waiting.values()))
 
     def demand(self) -> list[int]:
         """What all queued workloads ask for together, by dimension."""

@@ -244,7 +244,9 @@ class CoreState:
         self._fences_of_id[fence.workload_id] = self._fences_of_id.get(fence.workload_id, 0) + 1
 
     def check_id(self, workload_id: str) -> None:
-        """ValueError where the id is taken: by a live workload, or by an instance that is not confirmed gone."""
+        """ValueError where the id is empty, or that of a live workload or of an instance not confirmed gone."""
+        if not workload_id:
+            raise ValueError("workload_id: it is empty; give every workload a name")
         if workload_id in self.workloads:
             raise ValueError("a workload of this id exists already")
         if workload_id in self._fences_of_id:
@@ -280,13 +282,14 @@ class CoreState:
         self.ledger.release(fence.row, fence.request)
         if fence.charges:
             self.ledger.refund(fence.charges)
+        self.note_drained(self.cluster.nodes[fence.row])
         return True
 
     def note_drained(self, node: Node) -> None:
         """Answer whoever waits for the drain of the node once nothing is left that has to move."""
-        if node.state is not NodeState.DRAINING or not node.drain_operation_id:
+        if node.state is not NodeState.DRAINING or not node.drain_operation_id or self.fences_on(node.row):
             return
-        if all(workload.stop_reason == "hold" for workload in self.on_row[node.row].values()):
+        if all(workload.state is State.STOPPED for workload in self.on_row[node.row].values()):
             self.results.answer(node.drain_operation_id, node.node_id, "drained")
             node.drain_operation_id = ""
 

@@ -71,6 +71,8 @@ class WorkloadEvents:
             self.state.check_id(spec.workload_id)
             if node is None or node.state is NodeState.LOST:
                 raise ValueError(f"node_id: no node {event.node_id!r} is reachable")
+            if not self.state.ledger.can_hold(node.row, spec.request):
+                raise ValueError(f"request: node {event.node_id} would hold more than can be counted")
         except ValueError as error:
             self.state.results.refuse(spec.workload_id, str(error), spec.operation_id)
             return
@@ -101,6 +103,7 @@ class WorkloadEvents:
             self.state.counters.stale += 1
             return
         self.state.move(workload, Trigger.STARTED)
+        workload.start_failures = 0
         if workload.stop_operation_id:
             self.state.results.answer(workload.stop_operation_id, workload.workload_id, "running")
             workload.stop_operation_id = ""

@@ -29,9 +29,10 @@ from scheduler.ports import Completion
 class EngineModel(msgspec.Struct, frozen=True, kw_only=True):
     """Latencies and faults of all machines. Times in nanoseconds, ratios from 0 to 1.
 
-    A start takes ``start_ns``, and before that ``image_pull_ns`` if the node does not have the image yet; a stop takes
-    ``stop_ns``. ``jitter_ratio`` j multiplies each by a uniform draw from [1-j, 1+j]. A node is slow with probability
-    ``slow_node_ratio``; then starts, stops and services take ``slow_node_factor`` times as long.
+    A start takes ``start_ns``, and before that ``image_pull_ns`` if the node does not have the image; a node keeps the
+    ``images_per_node_count`` images that it used last. A stop takes ``stop_ns``. ``jitter_ratio`` j multiplies each by
+    a uniform draw from [1-j, 1+j]. A node is slow with probability ``slow_node_ratio``; then starts, stops and services
+    take ``slow_node_factor`` times as long.
     A start fails with ``start_failure_ratio``. A completion is lost with ``lost_completion_ratio``: a lost answer comes
     when the core asks again; a lost exit is reported ``report_interval_ns`` later, with the node's next status report.
     A completion comes twice with ``duplicate_completion_ratio``.
@@ -40,6 +41,7 @@ class EngineModel(msgspec.Struct, frozen=True, kw_only=True):
     start_ns: int = 0
     stop_ns: int = 0
     image_pull_ns: int = 0
+    images_per_node_count: int = 100
     jitter_ratio: float = 0.0
     start_failure_ratio: float = 0.0
     lost_completion_ratio: float = 0.0
@@ -104,8 +106,9 @@ class SimulatedEngine:
         self._running: dict[str, Instance] = {}
         self._boots: dict[str, int] = {}
         self._down: dict[str, None] = {}
-        self._images: dict[tuple[str, str], None] = {}
+        self._images: dict[str, dict[str, None]] = {}
         self._stop_attempts: dict[tuple[str, int], int] = {}
+        self._answering: dict[tuple[str, int], tuple[str, int]] = {}
         model = self.model
         self._is_ideal = not (model.jitter_ratio or model.start_failure_ratio or model.lost_completion_ratio) and not (
             model.duplicate_completion_ratio or model.slow_node_ratio or model.image_pull_ns
@@ -174,15 +177,26 @@ class SimulatedEngine:
         key = (workload_id, generation, instance.starts)
         model = self.model
         delay_ns = model.duration_ns(model.start_ns, node_id, "start", *key)
-        if command.image and model.image_pull_ns and (node_id, command.image) not in self._images:
-            self._images[node_id, command.image] = None
+        if command.image and model.image_pull_ns and not self._has_image(node_id, command.image):
             delay_ns += model.duration_ns(model.image_pull_ns, node_id, "pull", *key)
         if not again and model.draw("fail", *key) < model.start_failure_ratio:
             instance.boot = _FAILED
+            self._answering[workload_id, generation] = (node_id, boot)
             failed = WorkloadStartFailed(workload_id=workload_id, generation=generation, reason="injected fault")
             return self._unless_lost(Completion(delay_ns, failed), *key)
         answer = self._unless_lost(Completion(delay_ns, started), *key)
         return answer if again else (*answer, *self._exit(workload_id, instance, delay_ns))
+
+    def _has_image(self, node_id: str, image: str) -> bool:
+        """Whether the node has the image; from now on it does. It keeps those that were used last."""
+        images = self._images.setdefault(node_id, {})
+        known = image in images
+        if known:
+            del images[image]
+        images[image] = None
+        if len(images) > self.model.images_per_node_count:
+            del images[next(iter(images))]
+        return known
 
     def _exit(self, workload_id: str, instance: Instance, delay_ns: int) -> Sequence[Completion]:
         service = self._services.get(workload_id, ENDLESS)
@@ -208,6 +222,7 @@ class SimulatedEngine:
         if command.reason == "kill":
             self.forget(workload_id)
         stopped = WorkloadStopped(workload_id=workload_id, generation=generation)
+        self._answering[workload_id, generation] = (node_id, self._boots.get(node_id, 0))
         if self._is_ideal:
             return (Completion(self.model.stop_ns, stopped),)
         attempt = self._stop_attempts.get((workload_id, generation), 0)
@@ -230,8 +245,12 @@ class SimulatedEngine:
                 del self._running[event.workload_id]  # type: ignore[union-attr]
                 self._services.pop(event.workload_id, None)  # type: ignore[union-attr]
             return 1 if self._is_ideal else self._times(event)
-        if kind is WorkloadStopped:
-            self._stop_attempts.pop((event.workload_id, event.generation), None)  # type: ignore[union-attr]
+        if isinstance(event, WorkloadStopped | WorkloadStartFailed):
+            key = (event.workload_id, event.generation)
+            node_id, boot = self._answering.pop(key, ("", 0))
+            if self._boots.get(node_id, 0) != boot:
+                return 0
+            self._stop_attempts.pop(key, None)
             return self._times(event)
         if isinstance(event, NodeLost):
             self._down[event.node_id] = None
