@@ -1,4 +1,4 @@
-"""What a review found, each with the test that failed before."""
+"""Bugs that were fixed, each with the test that failed before."""
 
 from __future__ import annotations
 
