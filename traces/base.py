@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ _MINUTE_NS = 60 * SECOND_NS
 _MOST_DISTINCT = 1_000_000
 
 
-class TraceBase:
+class TraceBase(ABC):
     """A trace without machines and demand; readers override the streams and ``_facts``.
 
     A stream that repairs dirt as it goes counts into a Counter of its own and hands it to ``_set_repaired`` at its
@@ -41,9 +42,9 @@ class TraceBase:
         """Yield machine events by ``at_ns``; this trace has none of its own."""
         return iter(())
 
+    @abstractmethod
     def submissions(self) -> Iterator[Submission]:
         """Yield submissions by ``at_ns``."""
-        raise NotImplementedError
 
     def demand(self) -> Iterator[Demand]:
         """Yield demand points by ``at_ns``; this trace records none."""
