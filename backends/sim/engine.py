@@ -239,11 +239,15 @@ class SimulatedEngine:
         """Take notice of an event that is due; return how many times the core gets to see it."""
         kind = type(event)
         if kind is WorkloadExited or kind is WorkloadStarted:
-            if not self._still_true(event):  # type: ignore[arg-type]
+            workload_id: str = event.workload_id  # type: ignore[union-attr]
+            instance = self._running.get(workload_id)
+            if instance is None or instance.generation != event.generation:  # type: ignore[union-attr]
+                return 0
+            if self._boots.get(instance.node_id, 0) != instance.boot:
                 return 0
             if kind is WorkloadExited:
-                del self._running[event.workload_id]  # type: ignore[union-attr]
-                self._services.pop(event.workload_id, None)  # type: ignore[union-attr]
+                del self._running[workload_id]
+                self._services.pop(workload_id, None)
             return 1 if self._is_ideal else self._times(event)
         if isinstance(event, WorkloadStopped | WorkloadStartFailed):
             key = (event.workload_id, event.generation)
@@ -260,14 +264,6 @@ class SimulatedEngine:
         elif isinstance(event, RemovalRequested):
             self.forget(event.workload_id)
         return 1
-
-    def _still_true(self, event: WorkloadExited | WorkloadStarted) -> bool:
-        instance = self._running.get(event.workload_id)
-        return (
-            instance is not None
-            and instance.generation == event.generation
-            and self._boots.get(instance.node_id, 0) == instance.boot
-        )
 
     def _times(self, event: AnyEvent) -> int:
         ratio = self.model.duplicate_completion_ratio
