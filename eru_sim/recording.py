@@ -55,8 +55,6 @@ class JournalTrace:
     One pass when it is opened gathers how long each workload ran; a workload that never exited by itself is censored.
     """
 
-    demand_curve: tuple[Demand, ...] = ()
-
     def __init__(self, source: Source) -> None:
         self.source = source.text
         self._path = Path(source.path)
@@ -153,7 +151,7 @@ class JournalTrace:
 
     def demand(self) -> Iterator[Demand]:
         """Yield nothing: a journal has no demand curve."""
-        return iter(self.demand_curve)
+        return iter(())
 
     def describe(self) -> dict[str, Any]:
         """Count what is in the recording."""

@@ -13,6 +13,7 @@ from eru_sim.simulation import Progress, progress_of_file
 from scheduler.core import ContractError
 from scheduler.journal import Batch, JournalError
 from scheduler.ledger import OvercommitError
+from scheduler.lifecycle import LifecycleError
 from scheduler.plan import PolicyError
 
 if TYPE_CHECKING:
@@ -41,7 +42,16 @@ def verify(path: str | Path, *, policy: str | Policy | None = None, progress: Pr
             report(verified, batch)
     except JournalError as error:
         difference = str(error)
-    except (ContractError, OvercommitError, PolicyError, ValueError, ArithmeticError, LookupError, TypeError) as error:
+    except (
+        ContractError,
+        LifecycleError,
+        OvercommitError,
+        PolicyError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+    ) as error:
         difference = f"batch {verified}: the core cannot take it: {error}"
     return {
         "ok": difference is None,

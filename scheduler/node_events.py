@@ -64,12 +64,7 @@ class NodeEvents:
         node = self._node(event.node_id, *_PRESENT, NodeState.LOST)
         if node is None:
             return
-        try:
-            capacity = self._amounts(event.capacity)
-        except ValueError as error:
-            self.state.results.refuse(event.node_id, str(error))
-            return
-        self._change_capacity(node, capacity)
+        self._change_capacity(node, event.capacity)
 
     def _on_node_cordoned(self, event: NodeCordoned) -> None:
         node = self._node(event.node_id, NodeState.READY)
@@ -111,13 +106,8 @@ class NodeEvents:
         node = self._node(event.node_id, NodeState.LOST)
         if node is None:
             return
-        if event.capacity is not None:
-            try:
-                capacity = self._amounts(event.capacity)
-            except ValueError as error:
-                self.state.results.refuse(event.node_id, str(error))
-                return
-            self._change_capacity(node, capacity)
+        if event.capacity is not None and not self._change_capacity(node, event.capacity):
+            return
         self._set_node_state(node, node.resume_state)
         for fence in self.state.fences_on(node.row):
             self.state.command_fence(fence)
@@ -185,12 +175,18 @@ class NodeEvents:
         else:
             self.state.ledger.touch(node.row)
 
-    def _change_capacity(self, node: Node, capacity: tuple[int, ...]) -> None:
-        if capacity == node.capacity:
-            return
-        self.state.cluster.set_capacity(node, capacity)
-        self.state.ledger.set_total(node.row, self.state.config.overcommitted(capacity))
-        self.state.planner.update_reference()
+    def _change_capacity(self, node: Node, given: Mapping[str, int]) -> bool:
+        """Give the node another capacity; False, and whoever asked is told, where that makes no sense."""
+        try:
+            capacity = self._amounts(given)
+        except ValueError as error:
+            self.state.results.refuse(node.node_id, str(error))
+            return False
+        if capacity != node.capacity:
+            self.state.cluster.set_capacity(node, capacity)
+            self.state.ledger.set_total(node.row, self.state.config.overcommitted(capacity))
+            self.state.planner.update_reference()
+        return True
 
     def _note_drain_interrupted(self, node: Node, why: str) -> None:
         if node.drain_operation_id:

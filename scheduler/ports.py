@@ -88,13 +88,6 @@ class Cap(NamedTuple):
     limit: Int64Array
 
 
-class Capacity(NamedTuple):
-    """How many copies fit: per row, and per domain. ``per_node`` None means: no bound of this plugin's."""
-
-    per_node: Int64Array | None
-    caps: tuple[Cap, ...] = ()
-
-
 class ResourcePlugin(Protocol):
     """One resource in the pipeline. Pure: same arguments, same answer; it keeps no state of its own.
 

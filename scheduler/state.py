@@ -12,7 +12,7 @@ from scheduler.commands import Outcome, StartWorkload, StopReason, StopWorkload
 from scheduler.config import CoreConfig
 from scheduler.events import WorkloadsSubmitted
 from scheduler.ledger import Ledger
-from scheduler.lifecycle import PARTITION, TRANSITIONS, State, Trigger
+from scheduler.lifecycle import PARTITION, State, Trigger, advance
 from scheduler.operations import Counters, Results
 from scheduler.plan import Planner
 from scheduler.policies import Policy
@@ -164,7 +164,7 @@ class CoreState:
     def move(self, workload: Workload, trigger: Trigger) -> None:
         """Change the state by the table."""
         before = workload.state
-        after = TRANSITIONS[before, trigger]
+        after = advance(before, trigger)
         workload.state = after
         counts = self.state_counts
         counts[before] -= 1
