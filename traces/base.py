@@ -29,6 +29,7 @@ class TraceBase(ABC):
         assumptions: tuple[str, ...] = (),
         horizon_ns: int | None = None,
         default_cluster: str | None = None,
+        plugins: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.source = source.text
         self.format = source.format
@@ -36,6 +37,7 @@ class TraceBase(ABC):
         self.assumptions = assumptions
         self.horizon_ns = horizon_ns
         self.default_cluster = default_cluster
+        self.plugins: Mapping[str, Mapping[str, Any]] = plugins or {}
         self.repaired: Mapping[str, int] = {}
 
     def machine_events(self) -> Iterator[MachineEvent]:
@@ -79,6 +81,7 @@ class TraceBase(ABC):
             **work.facts(self.dimensions),
             "horizon_s": None if self.horizon_ns is None else self.horizon_ns / SECOND_NS,
             "default_cluster": self.default_cluster,
+            "plugins": {name: dict(parameters) for name, parameters in self.plugins.items()},
             "repaired": dict(self.repaired),
             "assumptions": list(self.assumptions),
             **self._facts(),

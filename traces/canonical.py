@@ -31,7 +31,12 @@ _SUBMISSION = "submission"
 _DEMAND = "demand"
 
 _INTEGERS = ("count", "priority", "service_ns", "exit_code", "kill_at_ns", "estimate_ns")
-_TEXTS = ("machine_id", "workload_id", "job_id", "tenant", "recorded_machine_id", "labels_json", "constraints_json")
+_LATER_TEXTS = ("resources_json", "topology_json")
+"""Columns that files of this schema version may lack; then they hold nothing."""
+_TEXTS = (
+    *("machine_id", "workload_id", "job_id", "tenant", "recorded_machine_id", "labels_json", "constraints_json"),
+    *_LATER_TEXTS,
+)
 
 
 class _Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +47,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     repaired: dict[str, int]
     horizon_ns: int | None
     default_cluster: str | None
+    plugins: dict[str, dict[str, Any]] = {}
 
 
 def write_parquet(source: str | Trace, out_path: str | Path, *, progress: Progress | None = None) -> dict[str, Any]:
@@ -116,6 +122,7 @@ def _write(trace: Trace, path: Path) -> dict[str, int]:
             repaired=dict(trace.repaired),
             horizon_ns=trace.horizon_ns,
             default_cluster=trace.default_cluster,
+            plugins={name: dict(parameters) for name, parameters in trace.plugins.items()},
         )
         writer.add_key_value_metadata({METADATA_KEY: msgspec.json.encode(facts)})
     return counts
@@ -166,6 +173,8 @@ def _machine_row(event: MachineEvent, dimensions: tuple[str, ...]) -> dict[str, 
         "kind": event.kind,
         "machine_id": event.machine_id,
         "labels_json": _json(event.labels) if event.labels else None,
+        "resources_json": _json(event.resources) if event.resources else None,
+        "topology_json": _json(event.topology) if event.topology else None,
         **event.capacity,
     }
 
@@ -206,14 +215,15 @@ class ParquetTrace(TraceBase):
             assumptions=facts.assumptions,
             horizon_ns=facts.horizon_ns,
             default_cluster=facts.default_cluster,
+            plugins=facts.plugins,
         )
         self._facts_read = facts
         self._set_repaired(facts.repaired)
 
     def machine_events(self) -> Iterator[MachineEvent]:
         """Yield the machine events of the converted trace, in its order."""
-        for row in self._rows(("at_ns", "kind", "machine_id", "labels_json", *self.dimensions), _MACHINE_KINDS):
-            at_ns, kind, machine_id, labels, *capacity = row
+        names = ("at_ns", "kind", "machine_id", "labels_json", "resources_json", "topology_json", *self.dimensions)
+        for at_ns, kind, machine_id, labels, resources, topology, *capacity in self._rows(names, _MACHINE_KINDS):
             pairs = zip(self.dimensions, capacity, strict=True)
             yield MachineEvent(
                 at_ns=at_ns,
@@ -221,6 +231,8 @@ class ParquetTrace(TraceBase):
                 kind=kind,
                 capacity={name: value for name, value in pairs if value is not None},
                 labels=msgspec.json.decode(labels) if labels else {},
+                resources=msgspec.json.decode(resources) if resources else {},
+                topology=msgspec.json.decode(topology) if topology else {},
             )
 
     def submissions(self) -> Iterator[Submission]:
@@ -261,12 +273,15 @@ class ParquetTrace(TraceBase):
         from pyarrow import parquet
 
         wanted = pa.array(kinds)
-        columns = list(dict.fromkeys((*names, "kind")))
         with parquet.ParquetFile(self._path) as file:
+            present = set(file.schema_arrow.names)
+            columns = [name for name in dict.fromkeys((*names, "kind")) if name in present]
             try:
                 for batch in file.iter_batches(batch_size=_READ_ROWS, columns=columns):
                     kept = batch.filter(pc.is_in(batch.column("kind").cast(pa.string()), wanted))
-                    yield from zip(*(kept.column(name).to_pylist() for name in names), strict=True)
+                    nothing = [None] * len(kept)
+                    values = (kept.column(name).to_pylist() if name in present else nothing for name in names)
+                    yield from zip(*values, strict=True)
             except (pa.ArrowException, OSError) as error:
                 fail(self._path, None, None, f"cannot be read ({_one_line(error)}); convert the trace again")
 
@@ -298,7 +313,8 @@ def _read_facts(path: Path) -> _Facts:
         fail(path, None, "eru_trace", f"metadata is not as expected ({_one_line(error)}); convert the trace again")
     if facts.schema_version != SCHEMA_VERSION:
         fail(path, None, "schema_version", f"'{facts.schema_version}' where {SCHEMA_VERSION} is read; convert again")
-    missing = [name for name in _arrow_schema(facts.dimensions).names if name not in names]
+    needed = (name for name in _arrow_schema(facts.dimensions).names if name not in _LATER_TEXTS)
+    missing = [name for name in needed if name not in names]
     if missing:
         fail(path, None, missing[0], "column is missing; convert the trace again")
     return facts

@@ -1,7 +1,8 @@
 """Reader of the Alibaba GPU cluster 2023 trace ("openb"): one node list and one of its pod lists.
 
 A pod becomes one workload. ``gpu_milli`` of a request is the sum over its GPUs, of a node 1000 per GPU. The pod's own
-GPU facts stay with it as ``{"gpu": {"count": n, "milli": per GPU}}``, its allowed models as ``node_labels``.
+GPU facts stay with it as ``{"gpu": {"count": n, "milli": per GPU, "models": allowed}}``, without ``models`` where any
+will do; its allowed models are there as ``node_labels`` too. A node's GPUs are its resource ``gpu``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ OPTIONS: tuple[Option, ...] = (
         parse=lambda text: _list_name(text),
     ),
     choice("nodes", "gpu", "node list: only the nodes with GPUs, or all", ["gpu", "all"]),
+    choice(
+        "times",
+        "recorded",
+        "recorded times, or arrivals only: one pod a second in file order, and none leaves",
+        ["recorded", "arrivals"],
+    ),
 )
 
 _NODE_COLUMNS = [
@@ -59,20 +66,13 @@ class OpenbTrace(TraceBase):
         list_name = source.options["list"]
         pod_file = _pod_file(source.path, list_name)
         columns = columns_by_header(pod_file, _POD_COLUMNS, _OPTIONAL)
-        self._timed = any(column.name == "creation_time" for column in columns)
-        super().__init__(source, DIMENSIONS, assumptions=self._assumptions(source))
+        has_times = any(column.name == "creation_time" for column in columns)
+        self._timed = has_times and source.options["times"] == "recorded"
+        super().__init__(source, DIMENSIONS, assumptions=_assumptions(source, has_times), plugins={"gpu": {}})
         self._nodes = _read_nodes(_node_file(source.path, source.options["nodes"]))
         repaired: Counter[str] = Counter()
         self._pods = _read_pods(pod_file, self._timed, repaired)
         self._set_repaired(repaired)
-
-    def _assumptions(self, source: Source) -> tuple[str, ...]:
-        lines = [f"Pods come from list {source.options['list']}, machines are the {source.options['nodes']} nodes."]
-        if self._timed:
-            lines.append("A pod runs from its scheduling, or its creation if it was never scheduled, to its deletion.")
-        else:
-            lines.append("The list has no times: pods arrive one second apart in file order and run past the horizon.")
-        return tuple(lines)
 
     def machine_events(self) -> Iterator[MachineEvent]:
         """Yield every node of the list at time 0, in file order, labelled with its ``gpu_model``."""
@@ -95,6 +95,21 @@ class OpenbTrace(TraceBase):
                 "gpu_models": dict(sorted(models.items())),
             }
         }
+
+
+def _assumptions(source: Source, has_times: bool) -> tuple[str, ...]:
+    lines = [f"Pods come from list {source.options['list']}, machines are the {source.options['nodes']} nodes."]
+    if source.options["times"] == "arrivals":
+        lines.append("Arrivals only: pods arrive one second apart in file order and run past the horizon.")
+    elif has_times:
+        lines.append("A pod runs from its scheduling, or its creation if it was never scheduled, to its deletion.")
+        lines.append(
+            "Warning: by its recorded times openb never has much more than 1 % of its GPUs busy, which tells no policy"
+            " from another; compare policies with times=arrivals (arrivals only, as in the inflation protocol)."
+        )
+    else:
+        lines.append("The list has no times: pods arrive one second apart in file order and run past the horizon.")
+    return tuple(lines)
 
 
 def _list_name(text: str) -> str:
@@ -131,11 +146,20 @@ def _read_nodes(file: Path) -> list[MachineEvent]:
                     "gpu_milli": node["gpu"] * 1000,
                 },
                 labels={"gpu_model": node["model"]} if node["model"] else {},
+                resources=_node_resources(file, row, node),
             )
         )
     if not events:
         fail(file, None, None, "has no rows; fetch it again")
     return events
+
+
+def _node_resources(file: Path, row: int, node: dict[str, Any]) -> dict[str, Any]:
+    if node["gpu"] == 0:
+        return {}
+    if not node["model"]:
+        fail(file, row, "model", f"is empty on a node with {node['gpu']} GPUs; name their model")
+    return {"gpu": {"model": node["model"], "count": node["gpu"]}}
 
 
 def _read_pods(file: Path, timed: bool, repaired: Counter[str]) -> list[Submission]:
@@ -155,7 +179,7 @@ def _read_pods(file: Path, timed: bool, repaired: Counter[str]) -> list[Submissi
                 pod["name"],
                 (pod["cpu_milli"], pod["memory_mib"] * _MIB, gpus * pod["gpu_milli"]),
                 service_ns=_service_ns(file, row, pod, repaired) if timed else None,
-                exit_code=1 if pod.get("pod_phase") == "Failed" else 0,
+                exit_code=1 if timed and pod.get("pod_phase") == "Failed" else 0,
                 constraints=_constraints(gpus, pod["gpu_milli"], pod.get("gpu_spec")),
             )
         )
@@ -187,9 +211,11 @@ def _service_ns(file: Path, row: int, pod: dict[str, Any], repaired: Counter[str
 
 def _constraints(gpus: int, milli: int, spec: str | None) -> dict[str, Any] | None:
     constraints: dict[str, Any] = {}
+    models = [model for model in (spec or "").split("|") if model]
     if gpus:
         constraints["gpu"] = {"count": gpus, "milli": milli}
-    models = [model for model in (spec or "").split("|") if model]
+        if models:
+            constraints["gpu"]["models"] = models
     if models:
         constraints["node_labels"] = {"gpu_model": models}
     return constraints or None

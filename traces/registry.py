@@ -16,10 +16,12 @@ _MODULES = {
     "alibaba2017": "traces.alibaba2017",
     "azure2017": "traces.azure2017",
     "google2011": "traces.google2011",
+    "huawei_numa2025": "traces.huawei_numa2025",
     "openb": "traces.openb",
     "parquet": "traces.canonical",
     "swf": "traces.swf",
     "synthetic": "traces.synthetic",
+    "tianchi2018": "traces.tianchi2018",
 }
 
 

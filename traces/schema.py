@@ -22,6 +22,8 @@ class MachineEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     ``capacity`` maps a column name to base units; it is empty for ``remove``, and for an ``update`` or a returning
     ``add`` that keeps the capacity known before. A second ``add`` of a removed machine is its return.
+    ``resources`` maps a plugin's name to what the machine has of particular things, as that plugin takes it:
+    ``{"gpu": {"model": "V100", "count": 8}}``. ``topology`` maps a level to the machine's domain: ``{"rack": "12"}``.
     """
 
     at_ns: int
@@ -29,6 +31,8 @@ class MachineEvent(msgspec.Struct, frozen=True, kw_only=True):
     kind: MachineEventKind
     capacity: Mapping[str, int] = {}
     labels: Mapping[str, str] = {}
+    resources: Mapping[str, Any] = {}
+    topology: Mapping[str, str] = {}
 
 
 class Submission(msgspec.Struct, frozen=True, gc=False):
@@ -39,7 +43,8 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     ``exit_code`` is how the service ends by itself (0 finished, otherwise failed). ``kill_at_ns`` is the instant at
     which the user removed it, whatever its state. ``estimate_ns`` is the user's own run-time estimate.
     ``constraints`` holds what the trace asks beyond quantities: ``{"different_machine": True}`` or
-    ``{"node_labels": {"gpu_model": ["V100", "P100"]}}`` (any of the listed values).
+    ``{"node_labels": {"gpu_model": ["V100", "P100"]}}`` (any of the listed values). Other names are those of plugins,
+    with the payload that the plugin takes; equal constraints may be one shared mapping.
     ``recorded_machine_id`` is set for work that the recording shows running on that machine at the trace's start.
     """
 
@@ -81,6 +86,8 @@ class Trace(Protocol):
     """Default end of a replay; None means until nothing is left to do."""
     default_cluster: str | None
     """A cluster specification to use when the trace has no machines of its own, else None."""
+    plugins: Mapping[str, Mapping[str, Any]]
+    """The plugins that its constraints and its machines' resources speak to, each with its parameters."""
 
     def machine_events(self) -> Iterator[MachineEvent]:
         """Yield machine events by ``at_ns``."""

@@ -2,7 +2,8 @@
 
 A file is read in blocks of a few megabytes. Each block is parsed and checked by pyarrow; when that fails, the block
 is walked line by line in Python to find the first bad cell, and the error names file, row (the 1-based line of the
-file), field, value and remedy. Plain and gzip-compressed files are told apart by their first bytes.
+file), field, value and remedy. Plain and gzip-compressed files are told apart by their first bytes. A member of a zip
+archive is a file too; its path is that of the archive, then the member's name.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -31,8 +33,8 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     """What a column must hold.
 
     ``integer`` is a whole number; ``quantity`` is decimal text that becomes an integer of base units, ``scale`` per
-    1.0, exact or rounded half to even; ``text`` is kept. A ``nullable`` cell may be empty. ``minimum`` and ``maximum``
-    bound the number as written. ``choices`` lists the only texts allowed.
+    1.0, rounded half to even, or refused with ``exact`` where it is not whole; ``text`` is kept. A ``nullable`` cell
+    may be empty. ``minimum`` and ``maximum`` bound the number as written. ``choices`` lists the only texts allowed.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     minimum: int | None = None
     maximum: int | None = None
     scale: int = 1
+    exact: bool = False
     choices: tuple[str, ...] = ()
 
 
@@ -103,8 +106,41 @@ def require_file(path: str, *, what: str) -> Path:
     return file
 
 
+def archive_members(archive: Path) -> list[Path]:
+    """Return the files in a zip archive, as paths below that of the archive, in order of their names.
+
+    Hidden files are left out. Raises TraceError for an archive that cannot be read.
+    """
+    require_file(str(archive), what="a zip archive")
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [archive / info.filename for info in opened.infolist() if not info.is_dir()]
+    except (zipfile.BadZipFile, OSError) as error:
+        fail(archive, None, None, f"is not a sound zip archive ({error}); fetch it again")
+    return sorted(member for member in members if not member.name.startswith("."))
+
+
+def _open_member(archive: Path, path: Path) -> IO[bytes]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            name = path.relative_to(archive).as_posix()
+            if opened.getinfo(name).file_size == 0:
+                fail(path, None, None, "is empty; fetch it again")
+            return opened.open(name)
+    except KeyError:
+        fail(path, None, None, "no such file in the archive; fetch it again")
+    except (zipfile.BadZipFile, OSError, RuntimeError) as error:
+        fail(path, None, None, f"cannot be read from the zip archive ({error}); fetch it again")
+
+
 def open_text(path: Path) -> IO[bytes] | OwningGzip:
-    """Open a plain or gzip-compressed file for reading bytes; raises TraceError when it cannot be read or is empty."""
+    """Open a plain or gzip-compressed file, or a member of a zip archive, for reading bytes.
+
+    Raises TraceError when it cannot be read or is empty.
+    """
+    archive = next((parent for parent in path.parents if parent.is_file()), None)
+    if archive is not None:
+        return _open_member(archive, path)
     require_file(str(path), what="a trace file")
     try:
         raw = path.open("rb")
@@ -165,8 +201,9 @@ def _read(stream: IO[bytes] | OwningGzip, path: Path, size: int) -> bytes:
         return stream.read(size)
     except EOFError:
         fail(path, None, None, "the gzip stream ends early: the file is truncated; fetch it again")
-    except (gzip.BadGzipFile, zlib.error) as error:
-        fail(path, None, None, f"is not a sound gzip file ({error}); fetch it again")
+    except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error) as error:
+        what = "gzip file" if isinstance(stream, OwningGzip) else "part of a zip archive"
+        fail(path, None, None, f"is not a sound {what} ({error}); fetch it again")
     except OSError as error:
         fail(path, None, None, f"cannot be read ({error.strerror}); check the disk and its permissions")
 
@@ -321,6 +358,9 @@ def cell_problem(text: str, column: Column) -> str | None:
     value = Decimal(text)
     if abs(value * column.scale) > INT64_MAX:
         return f"{shown(text)} is out of range; correct the row or fetch the file again"
+    if column.exact and value * column.scale % 1:
+        step = "a whole number" if column.scale == 1 else f"a whole number of 1/{column.scale}"
+        return f"{shown(text)} is not {step}; correct the row or fetch the file again"
     if column.minimum is not None and value < column.minimum:
         return f"{shown(text)} is below {column.minimum}; correct the row or fetch the file again"
     if column.maximum is not None and value > column.maximum:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,16 +11,25 @@ import pytest
 from trace_files import (
     ALIBABA_ROWS,
     AZURE_ROWS,
+    HUAWEI_HEADER,
+    HUAWEI_REQUESTS,
     OPENB_HEADER,
     OPENB_NODES,
     OPENB_PODS,
     SWF_ROW,
+    TIANCHI_APPS,
+    TIANCHI_INSTANCES,
+    TIANCHI_MACHINES,
+    TIANCHI_RULES,
     google2011_row,
     small_alibaba2017,
     small_azure2017,
     small_google2011,
+    small_huawei_numa2025,
     small_openb,
     small_swf,
+    small_tianchi2018,
+    write,
 )
 
 import traces
@@ -30,6 +40,8 @@ SMALL: dict[str, tuple[Callable[[Path], str], str]] = {
     "alibaba2017": (small_alibaba2017, "batch_task.csv"),
     "swf": (small_swf, "log.swf"),
     "azure2017": (small_azure2017, "decoded_dev_arrivals_lifetimes.csv"),
+    "tianchi2018": (small_tianchi2018, "scheduling_preliminary_b_app_resources_20180726.csv"),
+    "huawei_numa2025": (small_huawei_numa2025, "VM_data_C1.csv.gz"),
 }
 FORMATS = pytest.mark.parametrize("name", SMALL)
 
@@ -194,6 +206,27 @@ BAD_CELLS = [
         "row 5: field arrival_bin_end_s: '300' is before the row above",
     ),
     (small_azure2017, "", "has no rows"),
+    (small_tianchi2018, TIANCHI_APPS.replace("1|2", "1|-2"), "row 1: field cpu: point 2: '-2' is below 0"),
+    (small_tianchi2018, TIANCHI_APPS.replace("1|2", "1|"), "row 1: field cpu: point 2: is empty"),
+    (small_tianchi2018, TIANCHI_APPS.replace("1|4", "1"), "row 2: field memory: 1 points where the rows above have 2"),
+    (small_tianchi2018, TIANCHI_APPS.replace("500001", "5000001"), "point 1: '0.5000001' is not a whole number of 1/"),
+    (small_tianchi2018, TIANCHI_APPS.replace("60.0", "60.5"), "field disk: '60.500000' is not a whole number"),
+    (small_tianchi2018, TIANCHI_APPS + TIANCHI_APPS, "row 3: field app_id: 'a' is there twice"),
+    (small_huawei_numa2025, HUAWEI_HEADER, "has no rows"),
+    (small_huawei_numa2025, HUAWEI_REQUESTS.replace("16,2", "16,3"), "row 3: field numa: '3' is above 2"),
+    (small_huawei_numa2025, HUAWEI_REQUESTS.replace("8,16", "7,16"), "row 3: field flavor_vcpus: '7' cannot be halved"),
+    (small_huawei_numa2025, HUAWEI_REQUESTS.replace("2.0", "2.5"), "row 8: field domain: '2.5' is not a whole number"),
+    (small_huawei_numa2025, HUAWEI_REQUESTS.replace("anti", "any"), "field strategy: 'any-affinity' is not one of"),
+    (
+        small_huawei_numa2025,
+        HUAWEI_HEADER + "2,4,1,affinity,,\n",
+        "row 2: field group: is empty; a value is required with strategy affinity",
+    ),
+    (
+        small_huawei_numa2025,
+        HUAWEI_HEADER + "2,4,1,affinity,0.0,1.0\n",
+        "row 2: field domain: '1' does not belong here with strategy affinity",
+    ),
 ]
 # fmt: on
 
@@ -207,6 +240,56 @@ def test_bad_machine_rows_are_named(tmp_path):
     assert "field event_type: '7' is above 2" in problem(small_google2011(tmp_path / "a", machines="0,5,7,B,0.5,0.5\n"))
     nodes = OPENB_NODES.replace("64000", "many")
     assert "row 2: field cpu_milli: 'many'" in problem(small_openb(tmp_path / "b", nodes=nodes))
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "wanted"),
+    [
+        ("machine_resources", TIANCHI_MACHINES * 2, "row 3: field machine_id: 'm1' is there twice"),
+        ("machine_resources", TIANCHI_MACHINES.replace("8.000001", "8.0000001"), "row 2: field memory: '8.0000001'"),
+        ("app_interference", TIANCHI_RULES * 2, "row 3: field app_b: the rule of a and b is there twice"),
+        ("app_interference", "a,c,1\n", "row 1: field app_b: 'c' is no application of the data"),
+        ("app_interference", "a,b,-1\n", "row 1: field limit: '-1' is below 0"),
+        ("instance_deploy", TIANCHI_INSTANCES * 2, "row 4: field instance_id: 'i1' is there twice"),
+        ("instance_deploy", "i1,c,\n", "row 1: field app_id: 'c' is no application of the data"),
+        ("instance_deploy", "i1,a,m3\n", "row 1: field machine_id: 'm3' is no machine of the data"),
+    ],
+)
+def test_bad_rows_of_the_other_tables_of_tianchi2018_are_named(table, rows, wanted, tmp_path):
+    assert wanted in problem(small_tianchi2018(tmp_path, **{table: rows}))
+
+
+def test_two_data_sets_of_tianchi2018_in_one_directory_are_not_mixed(tmp_path):
+    source = small_tianchi2018(tmp_path)
+    write(tmp_path / "scheduling_preliminary_app_resources_20180606.csv", TIANCHI_APPS)
+    assert "give a directory with one data set" in problem(source)
+
+
+def test_archives_that_are_not_sound_are_named(tmp_path):
+    archive = write(tmp_path / "data.zip", "rubbish")
+    assert f"{archive}: is not a sound zip archive" in problem(f"tianchi2018:{archive}")
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("machine_resources.csv", TIANCHI_MACHINES)
+    data = archive.read_bytes()
+    archive.write_bytes(data.replace(b"m1,4", b"m1,5"))
+    assert "machine_resources.csv: is not a sound part of a zip archive" in problem(f"tianchi2018:{archive}")
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("machine_resources.csv", "")
+    assert "machine_resources.csv: is empty" in problem(f"tianchi2018:{archive}")
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("machine_resources.csv", TIANCHI_MACHINES.replace("4", "four", 1))
+    assert f"{archive}/machine_resources.csv: row 1: field cpu: 'four'" in problem(f"tianchi2018:{tmp_path}")
+
+
+def test_more_servers_than_hosts_and_hosts_that_come_twice_are_named(tmp_path):
+    assert "has 3 servers where" in problem(small_huawei_numa2025(tmp_path, hosts="host_id,rack_id\nh0,0\n"))
+    hosts = "host_id,rack_id\nh0,0\nh0,0\nh1,0\n"
+    assert "row 3: field host_id: 'h0' is there twice" in problem(small_huawei_numa2025(tmp_path, hosts=hosts))
+
+
+def test_a_gpu_without_a_model_is_named(tmp_path):
+    message = problem(small_openb(tmp_path, nodes=OPENB_NODES.replace("P100", "")))
+    assert "row 2: field model: is empty on a node with 2 GPUs" in message
 
 
 @pytest.mark.parametrize(

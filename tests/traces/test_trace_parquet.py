@@ -9,8 +9,10 @@ from trace_files import (
     small_alibaba2017,
     small_azure2017,
     small_google2011,
+    small_huawei_numa2025,
     small_openb,
     small_swf,
+    small_tianchi2018,
     write,
 )
 
@@ -29,6 +31,7 @@ class _Listed(TraceBase):
             assumptions=("one",),
             horizon_ns=99,
             default_cluster="openb",
+            plugins={"curve": {"points": 2, "names": ["cpu"]}, "gpu": {}},
         )
         self._streams = machines, items, points
 
@@ -50,12 +53,16 @@ def same_streams(one: traces.Trace, other: traces.Trace) -> None:
     assert one.horizon_ns == other.horizon_ns
     assert one.default_cluster == other.default_cluster
     assert one.assumptions == other.assumptions
+    assert one.plugins == other.plugins
     assert dict(one.repaired) == dict(other.repaired)
 
 
 @pytest.mark.parametrize(
     "small",
-    [small_google2011, small_openb, small_alibaba2017, small_swf, small_azure2017],
+    [
+        *(small_google2011, small_openb, small_alibaba2017, small_swf, small_azure2017),
+        *(small_tianchi2018, small_huawei_numa2025),
+    ],
     ids=lambda small: small.__name__,
 )
 def test_converted_traces_read_back_identical(small, tmp_path):
@@ -72,7 +79,9 @@ def test_every_field_survives(tmp_path):
     machines = [
         MachineEvent(at_ns=0, machine_id="a", kind="add", capacity={"cpu_millicores": 5}, labels={"zone": "x"}),
         MachineEvent(at_ns=7, machine_id="a", kind="remove"),
-        MachineEvent(at_ns=7, machine_id="a", kind="add"),
+        MachineEvent(
+            at_ns=7, machine_id="a", kind="add", resources={"gpu": {"count": 2}}, topology={"rack": "12", "zone": "é"}
+        ),
         MachineEvent(at_ns=9, machine_id="a", kind="update", capacity={"cpu_millicores": 2**62, "gpu_milli": 0}),
     ]
     constraints = {"gpu": {"count": 1, "milli": 5}, "node_labels": {"gpu_model": ["V100", "é"]}}
@@ -86,6 +95,24 @@ def test_every_field_survives(tmp_path):
     same_streams(traces.open_trace(f"parquet:{tmp_path / 'x.parquet'}"), listed)
     assert summary["rows"] == 8
     assert summary["workloads"] == 5
+
+
+def test_files_without_resources_topology_and_plugins_are_still_read(tmp_path):
+    import pyarrow.parquet as pq
+
+    out = tmp_path / "x.parquet"
+    traces.convert(small_openb(tmp_path), out)
+    now = traces.open_trace(f"parquet:{out}")
+    submissions, machines = list(now.submissions()), list(now.machine_events())
+    facts = json.loads(pq.ParquetFile(out).metadata.metadata[b"eru_trace"])
+    del facts["plugins"]
+    table = pq.read_table(out).drop_columns(["resources_json", "topology_json"])
+    pq.write_table(table.replace_schema_metadata({b"eru_trace": json.dumps(facts)}), out)
+    before = traces.open_trace(f"parquet:{out}")
+    assert list(before.submissions()) == submissions
+    assert [event.capacity for event in before.machine_events()] == [event.capacity for event in machines]
+    assert [event.resources for event in before.machine_events()] == [{}, {}]
+    assert before.plugins == {}
 
 
 def test_rows_are_ordered_by_time_with_machines_first(tmp_path):

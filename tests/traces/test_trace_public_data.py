@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections import Counter
 
 import pytest
 
@@ -130,6 +132,89 @@ def test_openb_other_lists(shared, name, pods):
     assert ("node_labels" in described["constraints"]) == (name == "gpuspec33")
 
 
+def test_openb_by_recorded_times_never_has_more_than_about_a_hundredth_of_its_gpus_busy(shared):
+    trace = traces.open_trace(f"openb:{shared('openb_gpu2023')}")
+    changes = [(pod.at_ns, pod.request[2]) for pod in trace.submissions()]
+    changes += [(pod.at_ns + pod.service_ns, -pod.request[2]) for pod in trace.submissions()]
+    busy = itertools.accumulate(amount for _, amount in sorted(changes))
+    assert max(busy) / 6_212_000 == pytest.approx(0.0104, abs=0.00005)
+    arrivals = traces.open_trace(f"openb:{shared('openb_gpu2023')}?times=arrivals").describe()
+    assert arrivals["censored"] == 8_152
+    assert arrivals["span_s"] == 8_151
+    assert arrivals["requested"]["gpu_milli"] == 6_086_800
+
+
+@pytest.fixture(scope="module")
+def tianchi2018(shared):
+    trace = traces.open_trace(f"tianchi2018:{shared('alibaba2018_tianchi')}")
+    return trace, trace.describe()
+
+
+def test_tianchi2018_counts(tianchi2018):
+    described = tianchi2018[1]
+    assert described["machines"]["at_start"] == 6_000
+    assert described["workloads"] == 68_224
+    assert described["running_at_start"] == 61_254
+    assert described["tianchi2018"] == {
+        "apps": 9_338,
+        "interference_rules": 33_416,
+        "instances_placed": 61_254,
+        "machines_with_instances": 4_040,
+    }
+    assert described["machines"]["capacity_at_start"]["disk_gb"] == 11_691_000
+    assert described["requested"]["disk_gb"] == 4_567_563
+    assert described["plugins"]["curve"] == {"points": 98, "names": ["cpu", "memory"]}
+    assert described["repaired"] == {}
+
+
+def test_tianchi2018_capacity_and_peak_demand(tianchi2018):
+    trace = tianchi2018[0]
+    machines = [event.resources["curve"] for event in trace.machine_events()]
+    asked = [item.constraints["curve"] for item in trace.submissions()]
+    for name, capacity, demand in (("cpu", 372_000, 205_017), ("memory", 1_056_000, 633_791)):
+        assert sum(machine[name] for machine in machines) == capacity * 10**6
+        peak = max(map(sum, zip(*(curve[name] for curve in asked), strict=True)))
+        assert round(peak / 10**6) == demand
+
+
+def test_tianchi2018_instances_of_an_application_share_what_they_ask(tianchi2018):
+    asked = {item.job_id: item.constraints for item in tianchi2018[0].submissions()}
+    assert len(asked) == 9_338
+    assert all(item.constraints is asked[item.job_id] for item in tianchi2018[0].submissions())
+    rules = [rule for constraints in asked.values() for rule in constraints["affinity"]["apart"]]
+    assert len(rules) == 33_416
+
+
+def test_huawei_numa2025_facts_of_c1(shared):
+    described = traces.open_trace(f"huawei_numa2025:{shared('huawei_numa2025')}").describe()
+    assert described["huawei_numa2025"] == {
+        "free_cores": 141_856,
+        "requested_cores": 64_616,
+        "racks": 100,
+        "requests_by_strategy": {"affinity": 530, "anti-affinity": 532, "fault_domain": 1_173, "none": 2_763},
+    }
+    assert described["workloads"] == 4_998
+    assert described["machines"]["at_start"] == 1_710
+    assert described["requested"]["memory_bytes"] == 0
+    assert described["repaired"] == {}
+
+
+@pytest.mark.parametrize(("sequence", "beyond_a_host"), [("C1", 51), ("C2", 40), ("C3", 61)])
+def test_huawei_numa2025_affinity_is_possible_in_a_rack_and_often_not_on_a_host(shared, sequence, beyond_a_host):
+    trace = traces.open_trace(f"huawei_numa2025:{shared('huawei_numa2025')}?sequence={sequence}")
+    racks: Counter[str] = Counter()
+    for event in trace.machine_events():
+        racks[event.topology["rack"]] += len(event.resources["cpu"]["cores"])
+    hosts = [len(event.resources["cpu"]["cores"]) for event in trace.machine_events()]
+    groups: Counter[str] = Counter()
+    for item in trace.submissions():
+        if item.job_id.startswith("affinity"):
+            groups[item.job_id] += item.constraints["cpu"]["cpu_request"]
+    assert max(hosts) == 170
+    assert sum(cores > max(hosts) for cores in groups.values()) == beyond_a_host
+    assert max(groups.values()) <= min(racks.values()) == 939
+
+
 def test_azure2017_raw_and_decoded_files_give_the_same_stream(shared, tmp_path):
     root = shared("azure2017_vm")
     for name in ("v1.dev.txt.gz", "v1.dev.c2100000.txt.gz", "v1.interval_map.txt", "flav_map.txt"):
@@ -202,7 +287,16 @@ def test_converted_google2011_reads_back_identical(google2011, tmp_path):
     same_streams(google2011[0], traces.open_trace(f"parquet:{tmp_path / 'x.parquet'}"))
 
 
-@pytest.mark.parametrize("source", ["openb:openb_gpu2023", "alibaba2017:alibaba2017_batch"])
+def test_converted_tianchi2018_reads_back_identical(tianchi2018, tmp_path):
+    write_parquet(tianchi2018[0], tmp_path / "x.parquet")
+    copy = traces.open_trace(f"parquet:{tmp_path / 'x.parquet'}")
+    same_streams(tianchi2018[0], copy)
+    assert copy.plugins == tianchi2018[0].plugins
+
+
+@pytest.mark.parametrize(
+    "source", ["openb:openb_gpu2023", "alibaba2017:alibaba2017_batch", "huawei_numa2025:huawei_numa2025"]
+)
 def test_converted_public_traces_read_back_identical(shared, source, tmp_path):
     name, _, folder = source.partition(":")
     text = f"{name}:{shared(folder)}"

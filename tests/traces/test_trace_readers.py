@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 from trace_files import (
     ALIBABA_ROWS,
@@ -12,8 +14,10 @@ from trace_files import (
     small_alibaba2017,
     small_azure2017,
     small_google2011,
+    small_huawei_numa2025,
     small_openb,
     small_swf,
+    small_tianchi2018,
     write,
 )
 
@@ -153,11 +157,17 @@ def test_openb_pods_and_nodes(tmp_path):
     assert (plain.workload_id, plain.request, plain.constraints) == ("p0", (1000, 32 << 20, 0), None)
     assert (plain.at_ns, plain.service_ns, plain.exit_code) == (10 * SECOND_NS, 20 * SECOND_NS, 1)
     assert shared_gpu.request == (4000, 64 << 20, 460)
-    assert shared_gpu.constraints == {"gpu": {"count": 1, "milli": 460}, "node_labels": {"gpu_model": ["P100", "T4"]}}
+    assert shared_gpu.constraints == {
+        "gpu": {"count": 1, "milli": 460, "models": ["P100", "T4"]},
+        "node_labels": {"gpu_model": ["P100", "T4"]},
+    }
     assert shared_gpu.service_ns == 38 * SECOND_NS
     first, second = trace.machine_events()
     assert first.capacity == {"cpu_millicores": 64000, "memory_bytes": 1 << 30, "gpu_milli": 2000}
     assert second.labels == {"gpu_model": "T4"}
+    assert second.resources == {"gpu": {"model": "T4", "count": 8}}
+    assert trace.plugins == {"gpu": {}}
+    assert any("times=arrivals" in line for line in trace.assumptions)
 
 
 def test_openb_whole_gpus_pending_pods_and_lists_without_times(tmp_path):
@@ -176,6 +186,104 @@ def test_openb_whole_gpus_pending_pods_and_lists_without_times(tmp_path):
         ("a", SECOND_NS, None),
     ]
     assert any("no times" in line for line in bare.assumptions)
+
+
+def test_openb_arrivals_only_come_a_second_apart_in_file_order_and_stay(tmp_path):
+    trace = traces.open_trace(small_openb(tmp_path) + "?times=arrivals")
+    found = [(pod.workload_id, pod.at_ns, pod.service_ns, pod.exit_code) for pod in trace.submissions()]
+    assert found == [("p1", 0, None, 0), ("p0", SECOND_NS, None, 0)]
+    assert trace.repaired == {}
+    assert any("Arrivals only" in line for line in trace.assumptions)
+
+
+def test_openb_pods_of_any_model_and_nodes_without_gpu(tmp_path):
+    nodes = "sn,cpu_milli,memory_mib,gpu,model\nn0,64000,1024,0,\n"
+    trace = traces.open_trace(small_openb(tmp_path, OPENB_PODS.replace("P100|T4", ""), nodes))
+    assert [pod.constraints for pod in trace.submissions()] == [None, {"gpu": {"count": 1, "milli": 460}}]
+    assert [dict(node.resources) for node in trace.machine_events()] == [{}]
+
+
+def test_tianchi2018_machines_and_instances(tmp_path):
+    trace = traces.open_trace(small_tianchi2018(tmp_path))
+    first, second = trace.machine_events()
+    assert first.capacity == {"disk_gb": 100, "p_count": 7, "m_count": 3, "pm_count": 7}
+    assert second.resources == {"curve": {"cpu": 2_500_000, "memory": 8_000_001}}
+    one, two, three = trace.submissions()
+    assert [
+        (item.workload_id, item.at_ns, item.recorded_machine_id, item.service_ns) for item in (one, two, three)
+    ] == [
+        ("i1", 0, "m1", None),
+        ("i2", 0, "", None),
+        ("i3", 0, "m2", None),
+    ]
+    assert (one.request, two.request) == ((60, 1, 0, 0), (40, 0, 1, 1))
+    assert one.constraints == {
+        "curve": {"cpu": [1_000_000, 2_000_000], "memory": [2_000_000, 2_000_000]},
+        "affinity": {"labels": {"app": "a"}, "apart": [{"match": {"app": "b"}, "level": "node", "most": 1}]},
+    }
+    assert two.constraints["curve"]["cpu"] == [500_001, 1_000_000]
+    assert two.constraints["affinity"]["apart"] == [{"match": {"app": "b"}, "level": "node", "most": 0}]
+    assert three.constraints is one.constraints
+    assert trace.plugins == {"affinity": {}, "curve": {"points": 2, "names": ["cpu", "memory"]}}
+
+
+def test_tianchi2018_archive_and_directory_give_the_same_trace(tmp_path):
+    plain = traces.open_trace(small_tianchi2018(tmp_path / "plain"))
+    (tmp_path / "packed").mkdir()
+    archive = tmp_path / "packed" / "data.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for file in (tmp_path / "plain").iterdir():
+            opened.write(file, f"folder/{file.name}")
+            opened.writestr(f"__MACOSX/folder/._{file.name}", "no table")
+    for path in (archive, archive.parent):
+        packed = traces.open_trace(f"tianchi2018:{path}")
+        assert list(packed.submissions()) == list(plain.submissions())
+        assert list(packed.machine_events()) == list(plain.machine_events())
+
+
+def test_huawei_numa2025_machines(tmp_path):
+    first, second, third = traces.open_trace(small_huawei_numa2025(tmp_path)).machine_events()
+    assert first.capacity == {"cpu_millicores": 6000, "memory_bytes": 24 * GIB}
+    assert first.resources == {
+        "cpu": {
+            "cores": {"0": 100, "1": 100, "2": 100, "3": 100, "4": 100, "5": 100},
+            "numa": {"0": ["0", "1", "2", "3"], "1": ["4", "5"]},
+            "numa_memory": {"0": 16 * GIB, "1": 8 * GIB},
+        }
+    }
+    assert [(event.machine_id, event.topology) for event in (first, second, third)] == [
+        ("h0", {"rack": "0"}),
+        ("h1", {"rack": "0"}),
+        ("h2", {"rack": "1"}),
+    ]
+    assert set(third.resources["cpu"]["numa"]) == {"0"}
+
+
+def test_huawei_numa2025_requests(tmp_path):
+    trace = traces.open_trace(small_huawei_numa2025(tmp_path))
+    items = list(trace.submissions())
+    assert [item.at_ns for item in items] == [number * SECOND_NS for number in range(7)]
+    assert all(item.service_ns is None for item in items)
+    assert items[1].request == (8000, 0)
+    assert items[0].constraints == {"cpu": {"bind": True, "cpu_request": 2, "memory_request": 4 * GIB, "numa_nodes": 1}}
+    assert items[1].constraints["cpu"] == {
+        "bind": True,
+        "cpu_request": 8,
+        "memory_request": 16 * GIB,
+        "numa_nodes": 2,
+    }
+    assert [item.job_id for item in items[1::2]] == ["affinity-0", "anti-affinity-0", "fault_domain-3"]
+    assert [item.constraints["affinity"] for item in items[2::2]] == [
+        {"labels": {"affinity": "0"}, "near": [{"match": {"affinity": "0"}, "level": "rack"}]},
+        {"labels": {"anti-affinity": "0"}, "apart": [{"match": {"anti-affinity": "0"}, "level": "node", "most": 0}]},
+        {
+            "labels": {"fault_domain": "3/2"},
+            "apart": [{"match": {"fault_domain": "3/0"}, "level": "rack", "most": 0}],
+        },
+    ]
+    assert items[3].constraints is items[4].constraints
+    assert trace.plugins == {"cpu": {}, "affinity": {"levels": ["node", "rack"]}}
+    assert any("Row i of PM_res is host i" in line for line in trace.assumptions)
 
 
 def test_alibaba2017_instances_become_a_count(tmp_path):

@@ -41,6 +41,17 @@ ALIBABA_ROWS = "10,20,1,1,3,Terminated,50,0.01\n15,40,1,2,1,Failed,100,0.03\n"
 SWF_ROW = "1 10 5 100 4 -1 -1 4 200 -1 1 7 1 -1 -1 -1 -1 -1\n"
 AZURE_HEADER = "arrival_bin_end_s,batch_id,flavor,vcpu,mem_gb,life_lo_s,life_hi_s,censored\n"
 AZURE_ROWS = "600,0,g,2.0,3.5,300,600,0\n600,1,a,1.0,0.75,900,1200,1\n900,2,g,2.0,3.5,0,0,0\n"
+TIANCHI_MACHINES = "m1,4,8,100,7,3,7\nm2,2.5,8.000001,100,7,3,7\n"
+TIANCHI_APPS = "a,1|2,2|2,60.000000,1,0,0\nb,0.500001|1,1|4,40,0,1,1\n"
+TIANCHI_RULES = "a,b,1\nb,b,0\n"
+TIANCHI_INSTANCES = "i1,a,m1\ni2,b,\ni3,a,m2\n"
+HUAWEI_SERVERS = "CPU1,RAM1,CPU2,RAM2\n4,16,2,8\n8,32,8,32\n8,16,0,0\n"
+HUAWEI_HOSTS = "host_id,rack_id\nh0,0\nh1,0\nh2,1\nh3,1\n"
+HUAWEI_HEADER = "flavor_vcpus,flavor_ram,numa,strategy,group,domain\n"
+HUAWEI_REQUESTS = HUAWEI_HEADER + (
+    "2,4,1,,,\n8,16,2,affinity,0.0,\n2,4,1,affinity,0.0,\n2,4,1,anti-affinity,0.0,\n2,4,1,anti-affinity,0.0,\n"
+    "2,4,1,fault_domain,3.0,0.0\n2,4,1,fault_domain,3.0,2.0\n"
+)
 
 
 def small_google2011(root: Path, tasks: str | None = None, machines: str = GOOGLE_MACHINES) -> str:
@@ -73,3 +84,27 @@ def small_azure2017(root: Path, rows: str = AZURE_ROWS) -> str:
     """Write the decoded dev set and return its source."""
     write(root / "decoded_dev_arrivals_lifetimes.csv", AZURE_HEADER + rows)
     return f"azure2017:{root}"
+
+
+def small_tianchi2018(root: Path, apps: str = TIANCHI_APPS, **tables: str) -> str:
+    """Write the four tables of tianchi2018 and return the source of their directory."""
+    written = {
+        "machine_resources": TIANCHI_MACHINES,
+        "app_resources": apps,
+        "app_interference": TIANCHI_RULES,
+        "instance_deploy": TIANCHI_INSTANCES,
+        **tables,
+    }
+    for name, text in written.items():
+        write(root / f"scheduling_preliminary_b_{name}_20180726.csv", text)
+    return f"tianchi2018:{root}"
+
+
+def small_huawei_numa2025(
+    root: Path, requests: str = HUAWEI_REQUESTS, servers: str = HUAWEI_SERVERS, hosts: str = HUAWEI_HOSTS
+) -> str:
+    """Write servers, topology and sequence C1, and return the source of their directory."""
+    write(root / "PM_res.csv", servers)
+    write(root / "topology_provider.csv.gz", hosts)
+    write(root / "VM_data_C1.csv.gz", requests)
+    return f"huawei_numa2025:{root}"
