@@ -1,8 +1,8 @@
 """From a trace to arrivals: machine events and submissions become the exogenous events of a run, merged in order of
 time.
 
-What the trace asks beyond quantities becomes plugin payloads where this build enforces it (`ENFORCED`), and is
-counted in ``ignored`` where it does not.
+What the trace asks beyond quantities becomes plugin payloads where a plugin of the run enforces it, and is counted in
+``ignored`` where none does.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from scheduler.events import (
 from scheduler.ports import Dimension
 from traces import MachineEvent, Submission
 
-ENFORCED = {"node_labels": "labels"}
-"""Constraint of the canonical schema -> the plugin that enforces it."""
+CONSTRAINT_OF = {"labels": "node_labels"}
+"""Plugin -> the constraint of the canonical schema that it enforces, where that has another name."""
 
 
 def dimension_of(column: str) -> Dimension:
@@ -41,8 +41,8 @@ def dimension_of(column: str) -> Dimension:
 class Feed:
     """All arrivals of one run. Iterate once; then ``ignored`` and ``unknown_machines`` are complete.
 
-    ``with_images`` gives every job an image of its own, for engines that pull. ``topology`` maps a machine to its
-    domains.
+    ``plugins`` names those of the run. ``with_images`` gives every job an image of its own, for engines that pull.
+    ``topology`` maps a machine to its domains, in place of those that the trace tells.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Feed:
         machine_events: Iterable[MachineEvent],
         submissions: Iterable[Submission],
         *,
+        plugins: Iterable[str] = ("labels",),
         initial: Literal["empty", "recorded"] = "empty",
         with_images: bool = False,
         topology: dict[str, dict[str, str]] | None = None,
@@ -61,6 +62,7 @@ class Feed:
         self._names = {dimension.column: dimension.name for dimension in dimensions}
         self._machine_events = machine_events
         self._submissions = submissions
+        self._plugin_of = {CONSTRAINT_OF.get(name, name): name for name in plugins}
         self._initial = initial
         self._with_images = with_images
         self._topology = topology or {}
@@ -124,7 +126,7 @@ class Feed:
     def _payloads(self, submission: Submission) -> dict[str, Any] | None:
         payloads = {}
         for constraint, value in (submission.constraints or {}).items():
-            plugin = ENFORCED.get(constraint)
+            plugin = self._plugin_of.get(constraint)
             if plugin is None:
                 self.ignored[constraint] += submission.count
             else:
@@ -152,8 +154,13 @@ class Feed:
         if machine.kind == "add" and not up:
             self._is_up[node_id] = True
             if up is None:
-                topology = self._topology.get(node_id, {})
-                return NodeJoined(node_id=node_id, capacity=capacity, labels=dict(machine.labels), topology=topology)
+                return NodeJoined(
+                    node_id=node_id,
+                    capacity=capacity,
+                    labels=dict(machine.labels),
+                    topology=self._topology.get(node_id) or dict(machine.topology),
+                    resources=dict(machine.resources),
+                )
             return NodeReturned(node_id=node_id, capacity=capacity or None)
         if up is not None and capacity:
             return NodeCapacityChanged(node_id=node_id, capacity=capacity)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eru_sim.errors import EruError
+from eru_sim.feed import CONSTRAINT_OF
 from eru_sim.journal_file import open_journal
 from eru_sim.options import choose_policy
 from scheduler.core import Core
@@ -65,8 +66,12 @@ class JournalTrace:
         self.dimensions = tuple(self._columns.values())
         self.assumptions: tuple[str, ...] = (
             "Only the exogenous events are replayed; workloads that never exited run past the horizon.",
-            "Latencies, pools, topology, drains and cordons of the recording are not replayed.",
+            "Latencies, pools, drains, cordons, reallocs, replacements and changes of labels or of particular things"
+            " of nodes of the recording are not replayed.",
         )
+        self.plugins: Mapping[str, Mapping[str, Any]] = {
+            plugin.name: plugin.params for plugin in header.config.plugins if plugin.name != "labels"
+        }
         self.repaired: Mapping[str, int] = {}
         self.default_cluster: str | None = None
         self._services: dict[str, tuple[int, int]] = {}
@@ -109,10 +114,12 @@ class JournalTrace:
                 kind="add",
                 capacity=self._capacity(event.capacity or {}),
                 labels=event.labels if isinstance(event, NodeJoined) else {},
+                resources=event.resources if isinstance(event, NodeJoined) else {},
+                topology=event.topology if isinstance(event, NodeJoined) else {},
             )
         if isinstance(event, NodeLost | NodeRemoved):
             return MachineEvent(at_ns=at_ns, machine_id=event.node_id, kind="remove")
-        if isinstance(event, NodeCapacityChanged):
+        if isinstance(event, NodeCapacityChanged) and event.capacity is not None and not event.is_delta:
             capacity = self._capacity(event.capacity)
             return MachineEvent(at_ns=at_ns, machine_id=event.node_id, kind="update", capacity=capacity)
         return None
@@ -133,7 +140,7 @@ class JournalTrace:
 
     def _submission(self, at_ns: int, workload_id: str, spec: WorkloadsSubmitted, node_id: str) -> Submission:
         service_ns, exit_code = self._services.get(workload_id, (None, 0))
-        labels = (spec.payloads or {}).get("labels")
+        constraints = {CONSTRAINT_OF.get(name, name): payload for name, payload in (spec.payloads or {}).items()}
         return Submission(
             at_ns=at_ns,
             workload_id=workload_id,
@@ -145,7 +152,7 @@ class JournalTrace:
             exit_code=exit_code,
             kill_at_ns=self._removed_ns.get(workload_id),
             estimate_ns=spec.estimate_ns,
-            constraints={"node_labels": labels} if labels else None,
+            constraints=constraints or None,
             recorded_machine_id=node_id,
         )
 

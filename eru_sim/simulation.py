@@ -156,20 +156,23 @@ def _compose(
     trace = open_source(source, progress)
     horizon_ns = trace.horizon_ns if horizon_ns is None else horizon_ns
     machines = choose_machines(trace, cluster, failures, horizon_ns, seed)
+    plugins = (PluginConfig("labels"), *(PluginConfig(name, params=params) for name, params in trace.plugins.items()))
     config = CoreConfig(
         dimensions=tuple(dimension_of(column) for column in trace.dimensions),
-        plugins=(PluginConfig("labels"),),
+        plugins=plugins,
         policy=PolicyConfig(choice.name, choice.params),
         overcommit=overcommit or getattr(trace, "overcommit", {}),
     )
     try:
-        core = Core(config, plugins=[make_plugin("labels")], policy_factory=choice.factory)
+        made = [make_plugin(plugin.name, plugin.params) for plugin in plugins]
+        core = Core(config, plugins=made, policy_factory=choice.factory)
     except ValueError as error:
         raise EruError(str(error)) from None
     feed = Feed(
         config.dimensions,
         machines.events,
         trace.submissions(),
+        plugins=[plugin.name for plugin in plugins],
         initial=initial,
         with_images=model.image_pull_ns > 0,
         topology=machines.topology,

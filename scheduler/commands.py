@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
-StopReason = Literal["kill", "evict", "hold", "fence"]
+StopReason = Literal["kill", "evict", "hold", "fence", "replace"]
 Outcome = Literal[
-    "accepted", "running", "stopped", "drained", "completed", "failed", "killed", "lost", "rejected", "refused", "done"
-]
+    "running", "stopped", "updated", "update_failed", "replaced", "rolled_back", "dissociated", "drained",
+    "changed", "fixed",
+    "completed", "failed", "killed", "lost", "rejected", "refused", "done",
+]  # fmt: skip
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag_field="type"):
@@ -34,8 +36,8 @@ class StartWorkload(Command, frozen=True, tag="start_workload"):
 class StopWorkload(Command, frozen=True, tag="stop_workload"):
     """Stop that generation, and remove what is left of it unless ``reason`` is "hold". Answered by stopped.
 
-    ``reason``: the user removes it (kill), it moves elsewhere (evict), it is to be started again here (hold), or it was
-    superseded while its node was lost (fence).
+    ``reason``: the user removes it (kill), it moves elsewhere (evict), it is to be started again here as it is (hold)
+    or with another image (replace), or it was superseded while its node was lost (fence).
     """
 
     workload_id: str
@@ -44,10 +46,33 @@ class StopWorkload(Command, frozen=True, tag="stop_workload"):
     reason: StopReason
 
 
+class UpdateWorkload(Command, frozen=True, tag="update_workload"):
+    """Change what this generation may use, while it runs. Answered by updated, or update failed.
+
+    ``revision`` numbers the updates of a workload; a later one stands for all before.
+    """
+
+    workload_id: str
+    generation: int
+    node_id: str
+    revision: int
+    engine_args: Mapping[str, Any] | None = None
+
+
+class RemapWorkload(Command, frozen=True, tag="remap_workload"):
+    """Change those engine arguments of this generation: what it shares with others became another. Not answered."""
+
+    workload_id: str
+    generation: int
+    node_id: str
+    engine_args: Mapping[str, Any]
+
+
 class PublishResult(Command, frozen=True, tag="publish_result"):
     """Tell whoever asked how it went. ``subject`` is a workload or node id, or the operation itself for "done".
 
-    ``detail`` is one line: a diagnosis for "rejected", the reason for "refused" and "failed".
+    ``detail`` is one line: a diagnosis for "rejected", the reason for "refused" and whatever failed, every difference
+    for "fixed".
     """
 
     subject: str
@@ -56,4 +81,4 @@ class PublishResult(Command, frozen=True, tag="publish_result"):
     operation_id: str = ""
 
 
-AnyCommand = StartWorkload | StopWorkload | PublishResult
+AnyCommand = StartWorkload | StopWorkload | UpdateWorkload | RemapWorkload | PublishResult

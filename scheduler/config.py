@@ -17,11 +17,12 @@ MEMORY = Dimension("memory", "bytes")
 
 
 class PluginConfig(msgspec.Struct, frozen=True):
-    """A plugin by name, with the version that decided and its parameters."""
+    """A plugin by name, with the version that decided, its parameters, and what its preferences weigh."""
 
     name: str
     version: str = "1"
     params: Mapping[str, Any] = {}
+    weight: float = 1.0
 
 
 class PolicyConfig(msgspec.Struct, frozen=True):
@@ -60,6 +61,9 @@ class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"overcommit.{name}: no such dimension; there are: {', '.join(names)}")
             if not 0 < ratio < 1e6:
                 raise ValueError(f"overcommit.{name}: {ratio} must be above 0, e.g. 1.2")
+        for plugin in self.plugins:
+            if not 0 <= plugin.weight < 1e9:
+                raise ValueError(f"plugins.{plugin.name}.weight: {plugin.weight} must be at least 0")
         if self.scheduling_pass not in ("instant", "event"):
             raise ValueError(f"scheduling_pass: {self.scheduling_pass!r} is neither 'instant' nor 'event'")
         for field in ("deadline_ns", "backoff_base_ns", "backoff_max_ns"):

@@ -14,23 +14,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+import numpy as np
+
+from scheduler import audit
 from scheduler.cluster import Cluster
 from scheduler.commands import AnyCommand
 from scheduler.config import CoreConfig, PolicyConfig
+from scheduler.deployments import Deployments, Share
 from scheduler.diagnosis import Diagnosis
-from scheduler.events import AnyEvent, PolicyChanged, WorkloadsSubmitted
+from scheduler.events import AnyEvent, DeploymentRequested, PolicyChanged, WorkloadsSubmitted
 from scheduler.ledger import Ledger
 from scheduler.lifecycle import State, Trigger
 from scheduler.node_events import NodeEvents
 from scheduler.operations import Counters, Operation
-from scheduler.plan import NO_ROW, Plan, Planner
+from scheduler.plan import NO_ROW, Assignments, Plan, Planner
 from scheduler.policies import Policy, PolicyFactory, make_policy
 from scheduler.ports import ResourcePlugin
 from scheduler.queue import PendingQueue
+from scheduler.reallocs import ReallocEvents
+from scheduler.replacements import ReplacementEvents
+from scheduler.request_classes import RequestClass
 from scheduler.state import CoreState, Handlers
+from scheduler.strategies import StrategyError, total_capacity
 from scheduler.types import NodeIndex
 from scheduler.workload import Fence, Workload
 from scheduler.workload_events import WorkloadEvents
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """How many copies fit: on every node on which one does, in rank order, each for itself; and in total.
+
+    `scheduler.ports.UNLIMITED` stands for no bound; the total never exceeds it.
+    """
+
+    nodes: dict[str, int]
+    total: int
 
 
 class ContractError(Exception):
@@ -69,10 +88,15 @@ class Core:
         self.fences: dict[tuple[str, int], Fence] = self.state.fences
         self.operations: dict[str, Operation] = self.state.results.operations
         self._policy_factory = policy_factory
+        self._deployments = Deployments(self.state)
+        self._replacements = ReplacementEvents(self.state)
         self._pass_per_event = config.scheduling_pass == "event"
         self._handlers: Handlers = {
             **WorkloadEvents(self.state).handlers,
             **NodeEvents(self.state).handlers,
+            **ReallocEvents(self.state).handlers,
+            **self._replacements.handlers,
+            DeploymentRequested: self._on_deployment_requested,
             PolicyChanged: self._on_policy_changed,
         }
 
@@ -97,8 +121,11 @@ class Core:
         else:
             for event in events:
                 handlers[type(event)](event)
-            if self.queue.ready or self.ledger.freed_rows or self.ledger.freed_pools or self.state.impatient:
-                self._schedule()
+            self._schedule()
+        if self.state.touched_rollouts:
+            self._replacements.go_on()
+        if self.ledger.slots:
+            self.state.finish_step()
         return commands
 
     @property
@@ -131,25 +158,59 @@ class Core:
         """
         return self.planner.dry_run(self.state.admit(spec), spec.count, self.counters.decisions)
 
+    def plan_deployment(self, event: DeploymentRequested) -> dict[str, int]:
+        """What a deployment now would add, by node in rank order; nothing is done.
+
+        `StrategyError`, with the reason in one line, where the strategy cannot have what it needs; ValueError where the
+        request makes no sense.
+        """
+        shares = self._deployments.plan(event, self._deployments.check(event))
+        return {self.cluster.nodes[share.row].node_id: len(share.copies) for share in shares}
+
+    def capacity(self, spec: WorkloadsSubmitted) -> Capacity:
+        """How many copies of ``spec`` fit now, whatever its ``count``. ValueError where the request makes no sense."""
+        capacities = self.planner.capacities(self.state.admit(spec))
+        nodes = {self.cluster.nodes[row].node_id: int(capacities[row]) for row in np.flatnonzero(capacities).tolist()}
+        return Capacity(nodes, total_capacity(capacities))
+
+    def inspect(self, node_id: str) -> list[str]:
+        """What is wrong with the books of a node: one line for each amount that its work does not add up to.
+
+        KeyError where there is no such node.
+        """
+        return audit.differences(self.state, self.cluster.by_id[node_id].row)
+
     def diagnose(self, workload_id: str) -> Diagnosis:
         """Why a queued workload is not placed, by node. KeyError where there is no such live workload."""
         return self.planner.diagnose(self.planner.classes.by_id[self.workloads[workload_id].class_id])
 
     def _schedule(self) -> None:
+        state, queue, ledger = self.state, self.queue, self.ledger
+        while queue.ready or ledger.freed_rows or ledger.freed_pools or ledger.marks_seen != ledger.marks.version:
+            if not queue.begin_pass(ledger):
+                break
+            self._work_off_queue()
+        if state.impatient:
+            self._reject_impatient()
+        if state.deployments:
+            state.deployments.sort(key=lambda asked: -asked[0].spec.priority)
+            for event, request_class in state.deployments:
+                self._deploy(event, request_class)
+            state.deployments.clear()
+            if ledger.marks_seen != ledger.marks.version:
+                self._schedule()
+
+    def _work_off_queue(self) -> None:
         queue, planner, counters = self.queue, self.planner, self.counters
-        if not queue.begin_pass(self.ledger) and not self.state.impatient:
-            return
         while (ready := queue.next_class()) is not None:
             request_class, workload, rows = ready
-            row = planner.choose(request_class, counters.decisions, rows)
+            row, assignments = planner.choose(request_class, counters.decisions, rows)
             counters.decisions += 1
             if row == NO_ROW:
                 queue.block(request_class)
             else:
-                self._place(workload, row)
+                self._place(workload, row, assignments)
                 queue.take(request_class)
-        if self.state.impatient:
-            self._reject_impatient()
 
     def _reject_impatient(self) -> None:
         diagnoses: dict[int, str] = {}
@@ -160,9 +221,9 @@ class Core:
                 self.state.end(workload, Trigger.REFUSED, diagnoses[workload.class_id])
         self.state.impatient.clear()
 
-    def _place(self, workload: Workload, row: NodeIndex) -> None:
+    def _place(self, workload: Workload, row: NodeIndex, assignments: Assignments | None) -> None:
         state, counters = self.state, self.counters
-        state.hold(workload, row)
+        state.hold(workload, row, assignments)
         workload.generation += 1
         counters.placements += 1
         if workload.generation == 1:
@@ -170,6 +231,56 @@ class Core:
             workload.placed_ns = state.at_ns
         state.move(workload, Trigger.PLACED)
         state.command_start(workload)
+
+    def _on_deployment_requested(self, event: DeploymentRequested) -> None:
+        spec = event.spec
+        try:
+            request_class = self._deployments.check(event)
+            self.state.check_id(spec.workload_id)
+        except ValueError as error:
+            self.state.results.refuse(spec.workload_id, str(error), spec.operation_id)
+            return
+        if self.state.results.open(spec.operation_id, "deploy", 1):
+            self.state.deployments.append((event, request_class))
+
+    def _deploy(self, event: DeploymentRequested, request_class: RequestClass) -> None:
+        """Plan a deployment and commit the plan, or answer why not."""
+        spec, state = event.spec, self.state
+        self.counters.decisions += 1
+        try:
+            shares = self._deployments.plan(event, request_class)
+            ids = [f"{spec.workload_id}/{copy}" for copy in range(sum(len(share.copies) for share in shares))]
+            for workload_id in ids:
+                state.check_id(workload_id)
+        except ValueError as error:
+            self.counters.deployments_rejected += 1
+            why = f"{error}; {self.planner.diagnose(request_class)}" if isinstance(error, StrategyError) else str(error)
+            state.results.answer(spec.operation_id, spec.workload_id, "rejected", why)
+            return
+        if spec.operation_id:
+            state.results.operations[spec.operation_id].remaining = len(ids)
+        self._commit(spec, request_class, shares, ids)
+
+    def _commit(
+        self, spec: WorkloadsSubmitted, request_class: RequestClass, shares: list[Share], ids: list[str]
+    ) -> None:
+        state, counters = self.state, self.counters
+        names = iter(ids)
+        for share in shares:
+            state.hold_copies(request_class, share.row, share.copies)
+            for assignments in share.copies:
+                workload = state.new_workload(next(names), spec, request_class)
+                workload.row = share.row
+                workload.assignments = assignments or None
+                workload.generation = 1
+                workload.placed_ns = state.at_ns
+                state.on_row[share.row][workload.workload_id] = workload
+                state.move(workload, Trigger.PLACED)
+                state.command_start(workload)
+            if spec.app:
+                state.count_app(spec, share.row, len(share.copies))
+        counters.placements += len(ids)
+        counters.placed += len(ids)
 
     def _on_policy_changed(self, event: PolicyChanged) -> None:
         try:

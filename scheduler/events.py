@@ -4,7 +4,8 @@ Every event belongs to one class of `EventClass`, which fixes its place within a
 *exogenous* (the world outside decided it), *completion* (an engine answers a command) or *timer* (the core asked to be
 woken). A what-if replay feeds only the exogenous ones.
 
-A `request` is a tuple of base units aligned with the dimensions that the core was configured with.
+A `request` is a tuple of base units aligned with the dimensions that the core was configured with. ``payloads`` and
+``resources`` map a plugin's name to what is asked of it, and to what a node has of it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from scheduler.assignment import Assignment
+
 Origin = Literal["exogenous", "completion", "timer"]
 OnUnschedulable = Literal["queue", "fail"]
 OnStartFailure = Literal["fail", "retry", "elsewhere"]
 OnNodeLoss = Literal["reschedule", "lose"]
+Strategy = Literal["auto", "fill", "each", "global", "drained"]
+Gate = Literal["started", "healthy"]
 
 
 class EventClass(IntEnum):
@@ -51,6 +56,7 @@ class WorkloadsSubmitted(_Exogenous, frozen=True, tag="workloads_submitted"):
     """``count`` equal workloads were submitted; with ``count > 1`` they are called ``<workload_id>/<i>``.
 
     ``payloads`` maps a plugin name to what is asked of it beyond the dimensions. ``pool`` "" means any pool.
+    ``app`` and ``entrypoint`` say of what deployable it is a copy, and of which command variant.
     ``estimate_ns`` is the submitter's own run-time estimate. A higher ``priority`` goes first.
 
     ``on_unschedulable``: wait in the queue, or be rejected at once. ``on_start_failure``: fail, retry after a backoff
@@ -67,6 +73,8 @@ class WorkloadsSubmitted(_Exogenous, frozen=True, tag="workloads_submitted"):
     job_id: str = ""
     tenant: str = ""
     image: str = ""
+    app: str = ""
+    entrypoint: str = ""
     estimate_ns: int | None = None
     payloads: Mapping[str, Any] | None = None
     on_unschedulable: OnUnschedulable = "queue"
@@ -79,12 +87,75 @@ class WorkloadsSubmitted(_Exogenous, frozen=True, tag="workloads_submitted"):
 class WorkloadAdopted(_Exogenous, frozen=True, tag="workload_adopted"):
     """A workload was found running on a node that the core had not placed there; it is recorded as found.
 
-    Its resources are reserved even where that overcommits the node. ``spec.count`` must be 1.
+    Its amounts are reserved even where that overcommits the node. ``assignments`` tells which particular things it
+    holds, by plugin; what is not told is assigned anew. Things that somebody else holds are not given twice: then the
+    adoption is refused. ``spec.count`` must be 1.
     """
 
     event_class: ClassVar[EventClass] = EventClass.SUBMISSION
     spec: WorkloadsSubmitted
     node_id: str
+    assignments: Mapping[str, Assignment] | None = None
+
+
+class DeploymentRequested(_Exogenous, frozen=True, tag="deployment_requested"):
+    """Place many copies at once, spread over nodes by a strategy: all that it asks for, or none. It never waits.
+
+    What ``spec.count`` and ``nodes_limit`` mean depends on the strategy (`scheduler.strategies`); for "fill" and "each"
+    the count is one of a node. The copies are called ``<workload_id>/<i>``, also where there is only one. Copies count
+    as equal if app and entrypoint are. Work that waits in the queue is placed before; of several deployments of one
+    instant the one of the highest priority comes first, then the first.
+
+    ``node_ids`` restricts the choice to these nodes, ``excluded_node_ids`` leaves some out.
+    """
+
+    event_class: ClassVar[EventClass] = EventClass.SUBMISSION
+    spec: WorkloadsSubmitted
+    strategy: Strategy = "auto"
+    nodes_limit: int = 0
+    node_ids: tuple[str, ...] = ()
+    excluded_node_ids: tuple[str, ...] = ()
+
+
+class ReallocRequested(_Exogenous, frozen=True, tag="realloc_requested"):
+    """Change what a running or stopped workload holds, in place. Refused where it does not fit on its node.
+
+    ``request`` is a difference by dimension, () for none; ``payloads`` are changes as each plugin understands them.
+    """
+
+    event_class: ClassVar[EventClass] = EventClass.OPERATOR
+    workload_id: str
+    request: tuple[int, ...] = ()
+    payloads: Mapping[str, Any] | None = None
+    operation_id: str = ""
+
+
+class ReplaceRequested(_Exogenous, frozen=True, tag="replace_requested"):
+    """Have running workloads stopped and started again with another image, each on its node with what it holds.
+
+    ``workload_ids``, or else all copies of ``app`` (and of ``entrypoint``, if given) in the order of their placement
+    by node. At most ``step`` at a time; the next one is begun when one has started, or with gate "healthy" when it has
+    been reported healthy within ``gate_timeout_ns``. One that fails is started again as it was, and the rest is left
+    alone.
+    """
+
+    event_class: ClassVar[EventClass] = EventClass.OPERATOR
+    operation_id: str
+    image: str
+    workload_ids: tuple[str, ...] = ()
+    app: str = ""
+    entrypoint: str = ""
+    step: int = 1
+    gate: Gate = "started"
+    gate_timeout_ns: int = 300_000_000_000
+
+
+class DissociateRequested(_Exogenous, frozen=True, tag="dissociate_requested"):
+    """Forget a workload and give back what it holds, but leave it running."""
+
+    event_class: ClassVar[EventClass] = EventClass.OPERATOR
+    workload_id: str
+    operation_id: str = ""
 
 
 class RemovalRequested(_Exogenous, frozen=True, tag="removal_requested"):
@@ -114,7 +185,8 @@ class StartRequested(_Exogenous, frozen=True, tag="start_requested"):
 class NodeJoined(_Exogenous, frozen=True, tag="node_joined"):
     """A node became part of a pool. ``capacity`` maps a dimension to base units; a dimension left out is 0.
 
-    ``topology`` maps a level (zone, rack, …) to the name of the domain that the node is in.
+    ``topology`` maps a level (zone, rack, …) to the name of the domain that the node is in. ``taints`` are written
+    ``key=value:effect``. ``images`` are those it has already, with their sizes in bytes.
     """
 
     event_class: ClassVar[EventClass] = EventClass.NODE
@@ -123,14 +195,43 @@ class NodeJoined(_Exogenous, frozen=True, tag="node_joined"):
     pool: str = "default"
     labels: Mapping[str, str] = {}
     topology: Mapping[str, str] = {}
+    resources: Mapping[str, Any] = {}
+    taints: tuple[str, ...] = ()
+    images: Mapping[str, int] = {}
 
 
 class NodeCapacityChanged(_Exogenous, frozen=True, tag="node_capacity_changed"):
-    """A node's capacity is now ``capacity``. Work that no longer fits stays, and overcommits the node."""
+    """A node's capacity is now ``capacity``, or with ``is_delta`` so much more. Work that no longer fits stays, and
+    overcommits the node.
+
+    None leaves the dimensions as they are. ``resources`` are changes as each plugin understands them; a thing that is
+    in use cannot go.
+    """
 
     event_class: ClassVar[EventClass] = EventClass.NODE
     node_id: str
-    capacity: Mapping[str, int]
+    capacity: Mapping[str, int] | None = None
+    resources: Mapping[str, Any] = {}
+    is_delta: bool = False
+    operation_id: str = ""
+
+
+class NodeFactsChanged(_Exogenous, frozen=True, tag="node_facts_changed"):
+    """A node's labels, taints or images are now these; None leaves them as they are. Work stays where it is."""
+
+    event_class: ClassVar[EventClass] = EventClass.NODE
+    node_id: str
+    labels: Mapping[str, str] | None = None
+    taints: tuple[str, ...] | None = None
+    images: Mapping[str, int] | None = None
+
+
+class NodeFixRequested(_Exogenous, frozen=True, tag="node_fix_requested"):
+    """Calculate anew, from its workloads, what is used on a node; each difference is named, and put right."""
+
+    event_class: ClassVar[EventClass] = EventClass.OPERATOR
+    node_id: str
+    operation_id: str = ""
 
 
 class NodeCordoned(_Exogenous, frozen=True, tag="node_cordoned"):
@@ -221,6 +322,31 @@ class WorkloadStopped(_Completion, frozen=True, tag="workload_stopped"):
     generation: int
 
 
+class WorkloadUpdated(_Completion, frozen=True, tag="workload_updated"):
+    """The engine has applied this revision of what the workload may use."""
+
+    workload_id: str
+    generation: int
+    revision: int
+
+
+class WorkloadUpdateFailed(_Completion, frozen=True, tag="workload_update_failed"):
+    """The engine could not apply this revision, and left the workload as it was."""
+
+    workload_id: str
+    generation: int
+    revision: int
+    reason: str
+
+
+class WorkloadHealthChanged(_Completion, frozen=True, tag="workload_health_changed"):
+    """The health checks of this generation came to another result."""
+
+    workload_id: str
+    generation: int
+    healthy: bool
+
+
 class TimerFired(Event, frozen=True, tag="timer_fired"):
     """``Core.next_wakeup_ns`` has come. The core works off every timer that is due."""
 
@@ -231,11 +357,17 @@ class TimerFired(Event, frozen=True, tag="timer_fired"):
 AnyEvent = (
     WorkloadsSubmitted
     | WorkloadAdopted
+    | DeploymentRequested
+    | ReallocRequested
+    | ReplaceRequested
+    | DissociateRequested
     | RemovalRequested
     | StopRequested
     | StartRequested
     | NodeJoined
     | NodeCapacityChanged
+    | NodeFactsChanged
+    | NodeFixRequested
     | NodeCordoned
     | NodeUncordoned
     | NodeDrainRequested
@@ -247,5 +379,8 @@ AnyEvent = (
     | WorkloadStartFailed
     | WorkloadExited
     | WorkloadStopped
+    | WorkloadUpdated
+    | WorkloadUpdateFailed
+    | WorkloadHealthChanged
     | TimerFired
 )

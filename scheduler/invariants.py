@@ -8,6 +8,7 @@ from scheduler import kernels
 from scheduler.cluster import NodeState
 from scheduler.core import Core
 from scheduler.lifecycle import HOLDING, TERMINAL, State
+from scheduler.marks import Mark
 from scheduler.policies import LinearPolicy
 
 
@@ -70,11 +71,19 @@ def _check_ledger(core: Core) -> None:
     """Used + free == total on every row, with used summed from everything that holds something."""
     ledger = core.ledger
     used = np.zeros((ledger.dimension_count, ledger.row_count), dtype=np.int64)
-    for workload in core.workloads.values():
-        if workload.row >= 0:
-            used[:, workload.row] += core.planner.classes.by_id[workload.class_id].request
-    for fence in core.fences.values():
-        used[:, fence.row] += fence.request
+    slots: dict[tuple[int, str, str], int] = {}
+    marks: dict[Mark, dict[int, int]] = {}
+    claims = [(w.row, core.state.claim_of(w)) for w in core.workloads.values() if w.row >= 0]
+    for row, claim in [*claims, *((fence.row, fence.claim) for fence in core.fences.values())]:
+        used[:, row] += claim.request
+        for plugin, amounts in claim.slots.items():
+            for slot, amount in amounts.items():
+                slots[row, plugin, slot] = slots.get((row, plugin, slot), 0) + amount
+        for mark in claim.marks:
+            marks.setdefault(mark, {}).setdefault(row, 0)
+            marks[mark][row] += 1
+    _check_slots(core, slots)
+    _require(marks == core.cluster.marks.dump(), f"the marks are {core.cluster.marks.dump()}, but carried are {marks}")
     difference = used + ledger.free[:, : ledger.row_count] - ledger.total[:, : ledger.row_count]
     for dimension, row in zip(*np.nonzero(difference), strict=True):
         name, node = core.config.dimensions[dimension].name, core.cluster.nodes[row].node_id
@@ -84,15 +93,24 @@ def _check_ledger(core: Core) -> None:
         )
 
 
+def _check_slots(core: Core, held: dict[tuple[int, str, str], int]) -> None:
+    """Nothing is held twice: what is free and what is held is what there is, of every thing on every node."""
+    booked = {
+        (row, plugin, slot): amount
+        for plugin, table in core.ledger.slots.items()
+        for row in range(core.ledger.row_count)
+        for slot, amount in table.held(row).items()
+    }
+    for row, plugin, slot in {**held, **booked}:
+        was, found = booked.get((row, plugin, slot), 0), held.get((row, plugin, slot), 0)
+        _require(was == found, f"{core.cluster.nodes[row].node_id}: {plugin}.{slot}: {was} booked, {found} held")
+
+
 def _check_pools(core: Core) -> None:
     used: dict[str, int] = {}
-    for workload in core.workloads.values():
-        if workload.row >= 0:
-            charges = core.planner.charges(core.planner.classes.by_id[workload.class_id], workload.row)
-            for pool, amount in charges.items():
-                used[pool] = used.get(pool, 0) + amount
-    for fence in core.fences.values():
-        for pool, amount in fence.charges.items():
+    claims = [core.state.claim_of(workload) for workload in core.workloads.values() if workload.row >= 0]
+    for claim in [*claims, *(fence.claim for fence in core.fences.values())]:
+        for pool, amount in claim.charges.items():
             used[pool] = used.get(pool, 0) + amount
     _require(used == core.ledger.pool_used, f"pools hold {core.ledger.pool_used}, but {used} is taken")
     if core.counters.adopted:
@@ -122,7 +140,7 @@ def _check_queue(core: Core) -> None:
     expected = {workload.workload_id for workload in core.workloads.values() if workload.state is State.QUEUED}
     demand = np.zeros(core.ledger.dimension_count, dtype=np.int64)
     for workload in core.queue.workloads():
-        demand += np.array(workload.spec.request)
+        demand += np.array(core.planner.classes.by_id[workload.class_id].request)
     _require(demand.tolist() == core.queue.demand(), f"the queue asks {demand}, but {core.queue.demand()} is counted")
     _require(queued == expected, f"the queue holds {sorted(queued ^ expected)} wrongly, or lacks them")
 
@@ -135,7 +153,7 @@ def _check_caches(core: Core) -> None:
     for cached in planner.classes.cached():
         if cached.policy_epoch != planner.policy_epoch or not cached.is_plain or cached.weights is None:
             continue
-        by_cache = planner.choose(cached, 0)
+        by_cache, _ = planner.choose(cached, 0)
         by_scan = kernels.best_row(
             core.ledger.free, cached.need, cached.weights,
             core.cluster.open_mask, core.ledger.row_count,

@@ -66,6 +66,7 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _encode = msgspec.json.Encoder().encode
+_canonical = msgspec.json.Encoder(order="deterministic").encode
 _decode_header = msgspec.json.Decoder(Header).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_batch = msgspec.json.Decoder(Batch).decode
@@ -77,7 +78,7 @@ def _hash(previous: bytes, data: bytes) -> bytes:
 
 
 class DecisionDigest:
-    """The chain over placements: instant, workload, generation, node."""
+    """The chain over placements: instant, workload, generation, node, and what the engine is told of resources."""
 
     def __init__(self, state: bytes = b"") -> None:
         self.state = state
@@ -87,7 +88,8 @@ class DecisionDigest:
         placed = ""
         for command in commands:
             if type(command) is StartWorkload:
-                placed += f"{at_ns} {command.workload_id} {command.generation} {command.node_id}\n"
+                told = _canonical(command.engine_args).decode() if command.engine_args else ""
+                placed += f"{at_ns} {command.workload_id} {command.generation} {command.node_id}{told}\n"
         if placed:
             self.state = _hash(self.state, placed.encode())
 

@@ -1,10 +1,10 @@
 """Compiled inner loops; the only module that knows numba. Twins in plain NumPy: `scheduler.testing.reference_kernels`.
 
-All kernels share these arguments. ``free`` (dimensions, rows) int64; ``need`` (dimensions,) int64, the request with
-every zero replaced by the smallest integer, so that a dimension of which nothing is asked never stands in the way;
-``weights`` (dimensions,) float64; ``mask`` (rows,) uint8, 0 where a row is out of the question. The score of a row is
-``sum over d of weights[d] * (free[d] - request[d])``, added in the order of the dimensions in float64, and ``-inf``
-where the row does not fit. The best row has the highest score; ties go to the lowest row; -1 means none.
+The kernels that scan rows share these arguments. ``free`` (dimensions, rows) int64; ``need`` (dimensions,) int64, the
+request with every zero replaced by the smallest integer, so that a dimension of which nothing is asked never stands in
+the way; ``weights`` (dimensions,) float64; ``mask`` (rows,) uint8, 0 where a row is out of the question. The score of a
+row is ``sum over d of weights[d] * (free[d] - request[d])``, added in the order of the dimensions in float64, and
+``-inf`` where the row does not fit. The best row has the highest score; ties go to the lowest row; -1 means none.
 
 Written for the vectoriser: blocks of rows as slices that start at 0, no branch in the inner loops, and one counting
 pass that tells whether a block can improve on the best so far.
@@ -248,6 +248,227 @@ def first_class_that_fits(
     return best
 
 
+@_compiled
+def _group_count(sums: Int64Array, moved: int, last: int, size: int) -> int:
+    """Groups of ``size`` distinct things of those numbered from ``moved`` to ``last``, excluded; each takes a unit.
+
+    ``sums`` are running sums of units, which ascend. t groups can be made if and only if sum(min(units, t)) is at
+    least size * t; and that sum is the least, over j, of j * t plus all units but the j largest.
+    """
+    if last - moved < size:
+        return 0
+    count = int(sums[last] - sums[moved])
+    for j in range(size):
+        count = min(count, int(sums[last - j] - sums[moved]) // (size - j))
+    return count
+
+
+@_compiled
+def _classify_cores(
+    pool: Int64Array, cores: Int64Array, share_base: int, full: Int64Array, broken: Int64Array
+) -> tuple[int, int]:
+    """Write full cores and fragment cores, each by (free, number), and return how many there are of both."""
+    core_count = pool.shape[0]
+    full_count = broken_count = 0
+    for core in cores:
+        key = pool[core] * core_count + core
+        if pool[core] <= 0:
+            continue
+        if pool[core] % share_base == 0:
+            full[full_count] = key
+            full_count += 1
+        else:
+            broken[broken_count] = key
+            broken_count += 1
+    full[:full_count].sort()
+    broken[:broken_count].sort()
+    full[:full_count] %= core_count
+    broken[:broken_count] %= core_count
+    return full_count, broken_count
+
+
+@_compiled
+def _best_split(
+    sums: Int64Array, full_count: int, whole: int, fragments: Int64Array, moved_max: int
+) -> tuple[int, int]:
+    """How many full cores to break up for the most plans, the fewest that do; and how many plans there are then.
+
+    Running sums: ``sums`` of the units of the full cores, ``fragments`` of the copies of the fragment when so many full
+    cores are broken up. The latter rises with every core, while the number of groups falls or stays.
+    """
+    low, high = 0, moved_max + 1
+    while low < high:
+        middle = (low + high) // 2
+        if fragments[middle] >= _group_count(sums, middle, full_count, whole):
+            high = middle
+        else:
+            low = middle + 1
+    count = _group_count(sums, low, full_count, whole) if low <= moved_max else 0
+    if low > 0 and fragments[low - 1] >= count:
+        return low - 1, int(fragments[low - 1])
+    return low, count
+
+
+@_compiled
+def _consume_fragments(pool: Int64Array, cores: Int64Array, fragment: int, count: int) -> None:
+    """Take ``count`` fragments out of ``pool``, as many as there are on each core in turn."""
+    for core in cores:
+        taken = min(count, pool[core] // fragment)
+        pool[core] -= taken * fragment
+        count -= taken
+
+
+@_compiled
+def _consume_groups(
+    pool: Int64Array,
+    full: Int64Array,
+    share_base: int,
+    size: int,
+    count: int,
+    rank: Int64Array,
+    ascending: Int64Array,
+) -> None:
+    """Take the first ``count`` groups of whole cores out of ``pool``.
+
+    ``full`` are the full cores in the order in which they are to be used. Groups are made by always taking the cores
+    with most left, ties to the highest; then those are first whose cores come early in ``full``. ``rank`` and
+    ``ascending`` (core_count,) are scratch.
+    """
+    core_count = pool.shape[0]
+    left = full.shape[0]
+    units = 0
+    for i in range(left):
+        rank[full[i]] = i
+        ascending[i] = pool[full[i]] // share_base * core_count + full[i]
+        units += pool[full[i]] // share_base
+    ascending[:left].sort()
+    groups = np.empty(units + size, dtype=np.int64)
+    order = np.empty(units // size + 1, dtype=np.int64)
+    made = 0
+    while left >= size:
+        group = groups[made * size : made * size + size]
+        left -= size
+        group[:] = ascending[left : left + size]
+        order[made] = 0
+        for i in range(size):
+            key = group[i] - core_count
+            group[i] %= core_count
+            order[made] += rank[group[i]]
+            if key >= core_count:
+                at = left
+                while at > 0 and ascending[at - 1] > key:
+                    ascending[at] = ascending[at - 1]
+                    at -= 1
+                ascending[at] = key
+                left += 1
+        made += 1
+    order[:made] = order[:made] * made + np.arange(made)
+    order[:made].sort()
+    for i in range(count):
+        start = order[i] % made * size
+        for core in groups[start : start + size]:
+            pool[core] -= share_base
+
+
+@_compiled
+def _cpu_pass(
+    pool: Int64Array,
+    cores: Int64Array,
+    whole: int,
+    fragment: int,
+    share_base: int,
+    max_share: int,
+    room: int,
+    consume: bool,
+    scratch: Int64Array,
+) -> int:
+    """Count the plans on some ``cores`` of the pool, at most ``room``; take them out of it if asked to.
+
+    ``scratch`` (6, at least core_count + 1).
+    """
+    full, broken, sums, fragments = scratch[0], scratch[1], scratch[2], scratch[3]
+    full_count, broken_count = _classify_cores(pool, cores, share_base, full, broken)
+    sums[0] = 0
+    for i in range(full_count):
+        sums[i + 1] = sums[i] + pool[full[i]] // share_base
+    moved = 0
+    if fragment == 0:
+        count = _group_count(sums, 0, full_count, whole)
+    else:
+        fragments[0] = 0
+        for core in broken[:broken_count]:
+            fragments[0] += pool[core] // fragment
+        for i in range(full_count):
+            fragments[i + 1] = fragments[i] + pool[full[i]] // fragment
+        breakable = full_count + broken_count - whole
+        if max_share != -1:
+            breakable = min(breakable, max_share)
+        moved = max(breakable - broken_count, 0)
+        count = int(fragments[moved])
+        if whole > 0:
+            moved, count = _best_split(sums, full_count, whole, fragments, moved)
+    count = min(count, room)
+    if consume and count > 0:
+        if whole > 0:
+            _consume_groups(pool, full[moved:full_count], share_base, whole, count, scratch[4], scratch[5])
+        if fragment > 0:
+            broken[broken_count : broken_count + moved] = full[:moved]
+            _consume_fragments(pool, broken[: broken_count + moved], fragment, count)
+    return count
+
+
+@_compiled
+def cpu_plan_counts(
+    free: Int64Array,
+    core_count: int,
+    numa_cores: Int64Array,
+    numa_starts: Int64Array,
+    pieces: int,
+    share_base: int,
+    max_share: int,
+    memory: int,
+    numa_nodes: int,
+) -> Int64Array:
+    """Count by row the plans for a bound request: ``len(list(scheduler.plugins.cpu_plans.iterate_plans(...)))``.
+
+    ``free`` (rows, width) has pieces by core, then bytes by NUMA node. The cores of NUMA node n are
+    ``numa_cores[numa_starts[n]:numa_starts[n + 1]]``. The request is what `cpu_plans.PlanRequest` has, for which
+    ``pieces`` is at least 1; below 0 free is like 0.
+    """
+    numa_count = numa_starts.shape[0] - 1
+    shares = max(numa_nodes, 1)
+    whole, fragment = pieces // shares // share_base, pieces // shares % share_base
+    memory = (memory + shares - 1) // shares
+    everything = np.arange(core_count)
+    scratch = np.empty((6, max(core_count, numa_count) + 1), dtype=np.int64)
+    pool = np.empty(core_count, dtype=np.int64)
+    found = np.empty(numa_count, dtype=np.int64)
+    counts = np.zeros(free.shape[0], dtype=np.int64)
+    for row in range(free.shape[0]):
+        for core in range(core_count):
+            pool[core] = max(free[row, core], 0)
+        for node in range(numa_count):
+            cores = numa_cores[numa_starts[node] : numa_starts[node + 1]]
+            room = np.iinfo(np.int64).max
+            if memory > 0:
+                room = max(free[row, core_count + node], 0) // memory
+            found[node] = _cpu_pass(pool, cores, whole, fragment, share_base, max_share, room, numa_nodes == 0, scratch)
+        if numa_nodes > 1:
+            found.sort()
+            sums = scratch[0]
+            sums[0] = 0
+            for node in range(numa_count):
+                sums[node + 1] = sums[node] + found[node]
+            counts[row] = _group_count(sums, 0, numa_count, numa_nodes)
+            continue
+        counts[row] = found.sum()
+        if numa_nodes == 0:
+            counts[row] += _cpu_pass(
+                pool, everything, whole, fragment, share_base, max_share, np.iinfo(np.int64).max, False, scratch
+            )
+    return counts
+
+
 def compile_all() -> None:
     """Have every kernel compiled, or loaded from the cache on disk, for the types that the core uses."""
     free = np.zeros((1, 2), dtype=np.int64)
@@ -262,3 +483,4 @@ def compile_all() -> None:
     index_blocks(scores, block_best, 2)
     nth_fitting_row(free, need, mask, 2, mask.copy(), 0.5)
     first_class_that_fits(free, np.zeros((1, 2), dtype=np.int64), rows, 1, free, rows)
+    cpu_plan_counts(np.zeros((1, 5), dtype=np.int64), 2, rows, np.arange(3), 150, 100, -1, 1, 0)

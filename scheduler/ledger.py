@@ -1,4 +1,5 @@
-"""The ledger: who holds how much of what. Columns for nodes, counters for cluster-wide pools, one conservation law.
+"""The ledger: who holds how much of what. Columns for nodes, slots for particular things, counters for cluster-wide
+pools, marks for what is where; one conservation law.
 
 Per dimension there is one contiguous int64 column of free base units over all rows. What is used is
 ``total - free`` by definition; `scheduler.invariants` compares it with the sum over everything that holds something.
@@ -9,11 +10,16 @@ those), and the *freed rows* of the current batch (only what was freed can make 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import msgspec
 import numpy as np
 
+from scheduler.marks import Mark, Marks
+from scheduler.ports import Inventory
+from scheduler.slots import SlotTable
 from scheduler.types import Int64Array, NodeIndex
 
 _FIRST_CAPACITY = 64
@@ -24,8 +30,43 @@ class OvercommitError(Exception):
     """A reservation that does not fit: a plan was applied without being re-checked. A bug, not a user's mistake."""
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """Everything that is held on one node, by one workload or by several together.
+
+    ``charges`` is taken from cluster-wide pools; ``slots`` maps an exact plugin to amounts by slot.
+    """
+
+    request: tuple[int, ...]
+    charges: Mapping[str, int] = {}
+    marks: Sequence[Mark] = ()
+    slots: Mapping[str, Mapping[str, int]] = {}
+
+    def surplus(self, other: Claim) -> Claim:
+        """What this claim has more of than ``other``, amounts and slots; charges and marks must be the same."""
+        slots = {}
+        for plugin, amounts in self.slots.items():
+            less = other.slots.get(plugin, {})
+            more = {slot: n - less.get(slot, 0) for slot, n in amounts.items() if n > less.get(slot, 0)}
+            if more:
+                slots[plugin] = more
+        return Claim(tuple(max(0, a - b) for a, b in zip(self.request, other.request, strict=True)), slots=slots)
+
+    def plus(self, other: Claim) -> Claim:
+        """Both together."""
+        slots = {plugin: dict(amounts) for plugin, amounts in self.slots.items()}
+        for plugin, amounts in other.slots.items():
+            mine = slots.setdefault(plugin, {})
+            for slot, amount in amounts.items():
+                mine[slot] = mine.get(slot, 0) + amount
+        charges = dict(self.charges)
+        for pool, amount in other.charges.items():
+            charges[pool] = charges.get(pool, 0) + amount
+        request = tuple(a + b for a, b in zip(self.request, other.request, strict=True))
+        return Claim(request, charges, (*self.marks, *other.marks), slots)
+
+
 class Ledger:
-    """Resource accounting of one core. All changes go through `reserve`, `release`, `charge` and `refund`.
+    """Resource accounting of one core. All changes go through `reserve` and `release`, `hold` and `drop`.
 
     Rows are stable and never reused. A reservation on a node that is not live (lost) still holds, but is counted in
     neither ``live_used`` nor ``live_total``.
@@ -33,8 +74,15 @@ class Ledger:
     Under a `savepoint` every change is undone at the end, at the cost of what changed.
     """
 
-    def __init__(self, dimension_count: int) -> None:
+    def __init__(self, dimension_count: int, marks: Marks, exact_plugins: Sequence[str] = ()) -> None:
+        """``marks`` are those of the cluster; ``exact_plugins`` names the plugins that have slots."""
         self.dimension_count = dimension_count
+        self.marks = marks
+        self.slots: dict[str, SlotTable] = {name: SlotTable() for name in exact_plugins}
+        self.remap_rows: dict[NodeIndex, None] = {}
+        """Rows on which slots that are limited were taken or given back."""
+        self.marks_seen = 0
+        """The marks' version that the queue has taken note of."""
         self.row_count = 0
         self.free: Int64Array = np.zeros((dimension_count, _FIRST_CAPACITY), dtype=np.int64)
         self.total: Int64Array = np.zeros((dimension_count, _FIRST_CAPACITY), dtype=np.int64)
@@ -49,7 +97,7 @@ class Ledger:
         self.pool_total: dict[str, int] = {}
         """Cluster-wide pools with a limit. A pool that is not in here is only counted."""
         self.pool_used: dict[str, int] = {}
-        self._undo: list[tuple[NodeIndex, tuple[int, ...], dict[str, int]]] | None = None
+        self._undo: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self._attach_views()
 
     def _attach_views(self) -> None:
@@ -70,8 +118,17 @@ class Ledger:
         for dimension, amount in enumerate(total):
             self.free[dimension, row] = self.total[dimension, row] = amount
             self.live_total[dimension] += amount
+        for table in self.slots.values():
+            table.add_row(row)
         self.wake_row(row)
         return row
+
+    def set_inventory(self, row: NodeIndex, plugin: str, inventory: Inventory | None) -> None:
+        """Change what a node has of an exact plugin's resource; what is held stays held."""
+        if self.slots[plugin].set_inventory(row, inventory):
+            self.freed_rows[row] = None
+        self.remap_rows[row] = None
+        self.touch(row)
 
     def _grow(self, capacity: int) -> None:
         for name in ("free", "total"):
@@ -159,7 +216,7 @@ class Ledger:
         self._log_view[self.version & self._log_mask] = row
         self.version += 1
         if self._undo is not None:
-            self._undo.append((row, request, {}))
+            self._undo.append((self.release, (row, request)))
 
     def release(self, row: NodeIndex, request: tuple[int, ...]) -> None:
         """Give back what was reserved."""
@@ -174,26 +231,60 @@ class Ledger:
         self.version += 1
         self.freed_rows[row] = None
         if self._undo is not None:
-            self._undo.append((row, tuple(-amount for amount in request), {}))
+            self._undo.append((self.release, (row, tuple(-amount for amount in request))))
 
-    def charge(self, charges: dict[str, int]) -> None:
-        """Take from cluster-wide pools. The caps of a plan have been checked before."""
-        for pool, amount in charges.items():
-            self.pool_used[pool] = self.pool_used.get(pool, 0) + amount
+    def hold(self, row: NodeIndex, claim: Claim, *, as_found: bool = False) -> None:
+        """Hold a whole claim on ``row``. Raise `OvercommitError`, changing nothing, where it does not fit.
+
+        ``as_found`` skips the check: the work is already there. The caps that the charges come from have been checked
+        before.
+        """
+        for plugin, amounts in () if as_found else claim.slots.items():
+            shortage = self.slots[plugin].shortage(row, amounts)
+            if shortage:
+                raise OvercommitError(f"row {row}: {plugin}: {shortage}")
+        self.reserve(row, claim.request, as_found=as_found)
+        for plugin, amounts in claim.slots.items():
+            self._take(row, plugin, amounts, 1)
+        if claim.charges:
+            self._charge(claim.charges, 1)
+        if claim.marks:
+            self._mark(row, claim.marks, 1)
+
+    def drop(self, row: NodeIndex, claim: Claim) -> None:
+        """Give back what was held."""
+        self.release(row, claim.request)
+        for plugin, amounts in claim.slots.items():
+            self._take(row, plugin, amounts, -1)
+        if claim.charges:
+            self._charge(claim.charges, -1)
+            self.freed_pools = True
+        if claim.marks:
+            self._mark(row, claim.marks, -1)
+
+    def _take(self, row: NodeIndex, plugin: str, amounts: Mapping[str, int], sign: int) -> None:
+        table = self.slots[plugin]
+        table.take(row, amounts, sign)
+        if row not in self.remap_rows and table.has_limited(row, amounts):
+            self.remap_rows[row] = None
         if self._undo is not None:
-            self._undo.append((-1, (), charges))
+            self._undo.append((self._take, (row, plugin, amounts, -sign)))
 
-    def refund(self, charges: dict[str, int]) -> None:
-        """Give back to cluster-wide pools; a counter that reaches zero is forgotten."""
+    def _charge(self, charges: Mapping[str, int], sign: int) -> None:
+        used = self.pool_used
         for pool, amount in charges.items():
-            left = self.pool_used[pool] - amount
+            left = used.get(pool, 0) + sign * amount
             if left:
-                self.pool_used[pool] = left
+                used[pool] = left
             else:
-                del self.pool_used[pool]
-        self.freed_pools = True
+                del used[pool]
         if self._undo is not None:
-            self._undo.append((-1, (), {pool: -amount for pool, amount in charges.items()}))
+            self._undo.append((self._charge, (charges, -sign)))
+
+    def _mark(self, row: NodeIndex, marks: Sequence[Mark], change: int) -> None:
+        self.marks.count(row, marks, change)
+        if self._undo is not None:
+            self._undo.append((self._mark, (row, marks, -change)))
 
     def pool_free(self, pool: str) -> int | None:
         """What is left of a cluster-wide pool; None where there is no limit."""
@@ -205,19 +296,15 @@ class Ledger:
         """Undo every reservation and charge made inside, at the cost of what changed. Does not nest."""
         if self._undo is not None:
             raise RuntimeError("a savepoint is open already")
-        freed_rows, freed_pools = dict(self.freed_rows), self.freed_pools
-        log: list[tuple[NodeIndex, tuple[int, ...], dict[str, int]]] = []
+        freed_rows, freed_pools, remap_rows = dict(self.freed_rows), self.freed_pools, dict(self.remap_rows)
+        marks_seen = self.marks_seen - self.marks.version
+        log: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._undo = log
         try:
             yield
         finally:
             self._undo = None
-            for row, request, charges in reversed(log):
-                if row >= 0:
-                    self.release(row, request)
-                elif charges:
-                    for pool, amount in charges.items():
-                        self.pool_used[pool] = self.pool_used.get(pool, 0) - amount
-                        if not self.pool_used[pool]:
-                            del self.pool_used[pool]
-            self.freed_rows, self.freed_pools = freed_rows, freed_pools
+            for undo, arguments in reversed(log):
+                undo(*arguments)
+            self.freed_rows, self.freed_pools, self.remap_rows = freed_rows, freed_pools, remap_rows
+            self.marks_seen = marks_seen + self.marks.version

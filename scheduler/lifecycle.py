@@ -7,7 +7,8 @@ or comes in a state where it means nothing, is *stale* and changes nothing (see 
 themselves and answer late.
 
 For accounting every state belongs to one part of the partition of all work: queued, starting, running, stopping,
-completed, failed, killed, rejected, lost. At every instant the parts add up to the work that was ever submitted.
+completed, failed, killed, rejected, lost, dissociated. At every instant the parts add up to the work that was ever
+submitted.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class State(StrEnum):
     KILLED = "killed"
     REJECTED = "rejected"
     LOST = "lost"
+    DISSOCIATED = "dissociated"
 
 
 class Trigger(StrEnum):
@@ -42,6 +44,7 @@ class Trigger(StrEnum):
     START_FAILED = "start failed"
     RETRY_LATER = "start failed, retry"
     BACKOFF_OVER = "backoff over"
+    ROLLED_BACK = "start failed, as before"
     EXITED = "exited with 0"
     EXITED_WITH_ERROR = "exited with an error"
     STOP_ASKED = "stop asked"
@@ -49,6 +52,7 @@ class Trigger(StrEnum):
     STOPPED_TO_MOVE = "stopped: moves"
     STOPPED_AND_HELD = "stopped: held"
     START_ASKED = "start asked"
+    DISSOCIATED = "dissociated"
     NODE_GONE_MOVE = "node gone: rescheduled"
     NODE_GONE_KILL = "node gone: was being removed"
     NODE_GONE_LOSE = "node gone: lost"
@@ -66,16 +70,19 @@ TRANSITIONS: dict[tuple[State, Trigger], State] = {
     (S.STARTING, T.STARTED): S.RUNNING,
     (S.STARTING, T.START_FAILED): S.FAILED,
     (S.STARTING, T.RETRY_LATER): S.BACKOFF,
+    (S.STARTING, T.ROLLED_BACK): S.STARTING,
     (S.STARTING, T.EXITED): S.COMPLETED,
     (S.STARTING, T.EXITED_WITH_ERROR): S.FAILED,
     (S.STARTING, T.STOP_ASKED): S.STOPPING,
     (S.STARTING, T.NODE_GONE_MOVE): S.QUEUED,
     (S.STARTING, T.NODE_GONE_LOSE): S.LOST,
+    (S.STARTING, T.DISSOCIATED): S.DISSOCIATED,
     (S.RUNNING, T.EXITED): S.COMPLETED,
     (S.RUNNING, T.EXITED_WITH_ERROR): S.FAILED,
     (S.RUNNING, T.STOP_ASKED): S.STOPPING,
     (S.RUNNING, T.NODE_GONE_MOVE): S.QUEUED,
     (S.RUNNING, T.NODE_GONE_LOSE): S.LOST,
+    (S.RUNNING, T.DISSOCIATED): S.DISSOCIATED,
     (S.STOPPING, T.STOPPED_FOR_GOOD): S.KILLED,
     (S.STOPPING, T.STOPPED_TO_MOVE): S.QUEUED,
     (S.STOPPING, T.STOPPED_AND_HELD): S.STOPPED,
@@ -87,6 +94,7 @@ TRANSITIONS: dict[tuple[State, Trigger], State] = {
     (S.STOPPED, T.START_ASKED): S.STARTING,
     (S.STOPPED, T.STOP_ASKED): S.STOPPING,
     (S.STOPPED, T.NODE_GONE_LOSE): S.LOST,
+    (S.STOPPED, T.DISSOCIATED): S.DISSOCIATED,
 }
 
 PARTITION: dict[State, str] = {
@@ -101,10 +109,11 @@ PARTITION: dict[State, str] = {
     S.KILLED: "killed",
     S.REJECTED: "rejected",
     S.LOST: "lost",
+    S.DISSOCIATED: "dissociated",
 }
 """A stopped workload still holds its resources and counts as stopping."""
 
-TERMINAL = frozenset({S.COMPLETED, S.FAILED, S.KILLED, S.REJECTED, S.LOST})
+TERMINAL = frozenset({S.COMPLETED, S.FAILED, S.KILLED, S.REJECTED, S.LOST, S.DISSOCIATED})
 HOLDING = frozenset({S.STARTING, S.RUNNING, S.STOPPING, S.STOPPED})
 """States in which a workload has an assignment on a node."""
 

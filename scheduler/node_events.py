@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from scheduler import audit
 from scheduler.cluster import Node, NodeState
 from scheduler.events import (
     NodeCapacityChanged,
     NodeCordoned,
     NodeDrainRequested,
+    NodeFactsChanged,
+    NodeFixRequested,
     NodeJoined,
     NodeLost,
     NodeRemoved,
@@ -16,6 +20,7 @@ from scheduler.events import (
     NodeUncordoned,
 )
 from scheduler.lifecycle import State, Trigger
+from scheduler.ports import Inventory
 from scheduler.state import CoreState, Handlers
 from scheduler.workload import Workload
 
@@ -30,6 +35,8 @@ class NodeEvents:
         self.handlers: Handlers = {
             NodeJoined: self._on_node_joined,
             NodeCapacityChanged: self._on_node_capacity_changed,
+            NodeFactsChanged: self._on_node_facts_changed,
+            NodeFixRequested: self._on_node_fix_requested,
             NodeCordoned: self._on_node_cordoned,
             NodeUncordoned: self._on_node_uncordoned,
             NodeDrainRequested: self._on_node_drain_requested,
@@ -40,9 +47,12 @@ class NodeEvents:
 
     def _on_node_joined(self, event: NodeJoined) -> None:
         try:
-            capacity = self._amounts(event.capacity)
+            stated = self._amounts(event.capacity)
             if event.node_id in self.state.cluster.by_id:
                 raise ValueError("a node of this id exists already")
+            inventories, capacity = self.state.planner.inventories(stated, event.resources, event.labels)
+            self._check_countable(capacity)
+            self._check_taints(event.taints)
         except ValueError as error:
             self.state.results.refuse(event.node_id, str(error))
             return
@@ -53,18 +63,73 @@ class NodeEvents:
                 node_id=event.node_id,
                 row=row,
                 pool=event.pool,
+                stated=stated,
                 capacity=capacity,
                 labels=dict(event.labels),
                 topology=dict(event.topology),
+                resources=dict(event.resources),
+                taints=tuple(event.taints),
+                images=dict(event.images),
             )
         )
+        self._set_inventories(row, inventories)
         self.state.planner.update_reference()
 
+    def _set_inventories(self, row: int, inventories: Mapping[str, Inventory | None]) -> None:
+        for name, inventory in inventories.items():
+            self.state.ledger.set_inventory(row, name, inventory)
+
+    def _check_taints(self, taints: tuple[str, ...]) -> None:
+        for plugin in self.state.planner.plugins.values():
+            plugin.check_taints(taints)
+
     def _on_node_capacity_changed(self, event: NodeCapacityChanged) -> None:
+        node = self._node(event.node_id, *_PRESENT, NodeState.LOST, operation_id=event.operation_id)
+        if node is None:
+            return
+        try:
+            stated = node.stated
+            if event.capacity is not None:
+                given = dict(event.capacity)
+                if event.is_delta:
+                    known = dict(zip(self.state.dimension_names, node.stated, strict=True))
+                    given = {**known, **{name: known.get(name, 0) + amount for name, amount in given.items()}}
+                stated = self._amounts(given)
+            resources = dict(node.resources)
+            for name, change in event.resources.items():
+                exact = self.state.planner.exact.get(name)
+                if exact is None:
+                    raise ValueError(f"resources.{name}: no such exact plugin is in use")
+                resources[name] = exact.change_node(resources.get(name), change, is_delta=event.is_delta)
+            if event.operation_id in self.state.results.operations:
+                raise ValueError("an operation of this id is under way")
+            self._set_capacity(node, stated, resources, node.labels)
+        except ValueError as error:
+            self.state.results.refuse(node.node_id, str(error), event.operation_id)
+            return
+        if self.state.results.open(event.operation_id, "capacity", 1) and event.operation_id:
+            self.state.results.answer(event.operation_id, node.node_id, "changed")
+
+    def _on_node_facts_changed(self, event: NodeFactsChanged) -> None:
         node = self._node(event.node_id, *_PRESENT, NodeState.LOST)
         if node is None:
             return
-        self._change_capacity(node, event.capacity)
+        try:
+            self._check_taints(event.taints or ())
+            if event.labels is not None:
+                self._set_capacity(node, node.stated, node.resources, event.labels)
+        except ValueError as error:
+            self.state.results.refuse(node.node_id, str(error))
+            return
+        self.state.cluster.set_facts(node, event.labels, event.taints, event.images)
+        self.state.ledger.wake_row(node.row)
+
+    def _on_node_fix_requested(self, event: NodeFixRequested) -> None:
+        node = self._node(event.node_id, *_PRESENT, NodeState.LOST, operation_id=event.operation_id)
+        if node is None or not self.state.results.open(event.operation_id, "fix", 1):
+            return
+        found = audit.fix(self.state, node.row)
+        self.state.results.answer(event.operation_id, node.node_id, "fixed", "; ".join(found))
 
     def _on_node_cordoned(self, event: NodeCordoned) -> None:
         node = self._node(event.node_id, NodeState.READY)
@@ -106,14 +171,20 @@ class NodeEvents:
         node = self._node(event.node_id, NodeState.LOST)
         if node is None:
             return
-        if event.capacity is not None and not self._change_capacity(node, event.capacity):
-            return
+        if event.capacity is not None:
+            try:
+                self._set_capacity(node, self._amounts(event.capacity), node.resources, node.labels)
+            except ValueError as error:
+                self.state.results.refuse(node.node_id, str(error))
+                return
         self._set_node_state(node, node.resume_state)
         for fence in self.state.fences_on(node.row):
             self.state.command_fence(fence)
         for workload in self.state.on_row[node.row].values():
             if workload.state is State.STOPPING:
                 self.state.command_stop(workload)
+            elif workload.update is not None:
+                self.state.command_update(workload)
 
     def _on_node_removed(self, event: NodeRemoved) -> None:
         node = self._node(event.node_id, *_PRESENT, NodeState.LOST)
@@ -161,11 +232,12 @@ class NodeEvents:
                 )
             if not 0 <= amount < 1 << 62:
                 raise ValueError(f"capacity.{name}: {amount} must be at least 0 and below 2^62")
-        amounts = tuple(capacity.get(name, 0) for name in self.state.dimension_names)
+        return tuple(capacity.get(name, 0) for name in self.state.dimension_names)
+
+    def _check_countable(self, amounts: tuple[int, ...]) -> None:
         for name, amount in zip(self.state.dimension_names, self.state.config.overcommitted(amounts), strict=True):
             if amount >= 1 << 62:
                 raise ValueError(f"capacity.{name}: {amount} after overcommitment must be below 2^62")
-        return amounts
 
     def _set_node_state(self, node: Node, state: NodeState) -> None:
         self.state.cluster.set_state(node, state)
@@ -175,18 +247,22 @@ class NodeEvents:
         else:
             self.state.ledger.touch(node.row)
 
-    def _change_capacity(self, node: Node, given: Mapping[str, int]) -> bool:
-        """Give the node another capacity; False, and whoever asked is told, where that makes no sense."""
-        try:
-            capacity = self._amounts(given)
-        except ValueError as error:
-            self.state.results.refuse(node.node_id, str(error))
-            return False
+    def _set_capacity(
+        self, node: Node, stated: tuple[int, ...], resources: Mapping[str, Any], labels: Mapping[str, str]
+    ) -> None:
+        """Give the node another capacity; ValueError, and nothing has changed, where that makes no sense."""
+        inventories, capacity = self.state.planner.inventories(stated, resources, labels)
+        self._check_countable(capacity)
+        for name, inventory in inventories.items():
+            self.state.ledger.slots[name].check(node.row, inventory)
+        for name, inventory in inventories.items():
+            if inventory != self.state.ledger.slots[name].inventory(node.row):
+                self.state.ledger.set_inventory(node.row, name, inventory)
+        node.stated, node.resources = stated, dict(resources)
         if capacity != node.capacity:
             self.state.cluster.set_capacity(node, capacity)
             self.state.ledger.set_total(node.row, self.state.config.overcommitted(capacity))
             self.state.planner.update_reference()
-        return True
 
     def _note_drain_interrupted(self, node: Node, why: str) -> None:
         if node.drain_operation_id:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import msgspec
 
 from scheduler.commands import AnyCommand, Outcome, PublishResult
+from scheduler.events import Gate
 
 
 class Counters(msgspec.Struct):
     """What happened so far.
 
-    ``decisions`` counts evaluations that ended in a placement or a refusal; ``placements`` includes repeated ones of
-    one workload, ``placed`` only the first; ``evicted`` counts moves off a drained or lost node; ``stale`` counts
-    completions that were ignored, ``refused`` requests that made no sense.
+    ``decisions`` counts evaluations that ended in a placement or a refusal, a whole deployment as one; ``placements``
+    includes repeated ones of one workload, ``placed`` only the first; ``deployments_rejected`` counts whole
+    deployments; ``evicted`` counts moves off a drained or lost node; ``updated`` and ``replaced`` count what came to a
+    good end; ``stale`` counts completions that were ignored, ``refused`` requests that made no sense.
     """
 
     submitted: int = 0
@@ -20,6 +22,9 @@ class Counters(msgspec.Struct):
     placements: int = 0
     placed: int = 0
     adopted: int = 0
+    deployments_rejected: int = 0
+    updated: int = 0
+    replaced: int = 0
     evicted: int = 0
     start_failures: int = 0
     stale: int = 0
@@ -32,6 +37,19 @@ class Operation(msgspec.Struct, kw_only=True):
     operation_id: str
     kind: str
     remaining: int
+
+
+class Replacement(msgspec.Struct, kw_only=True):
+    """A rollout under way: who waits for its turn, and who is being replaced. Nobody is begun after a failure."""
+
+    operation_id: str
+    image: str
+    step: int
+    gate: Gate
+    gate_timeout_ns: int
+    waiting: list[str]
+    active: dict[str, None] = {}
+    has_failed: bool = False
 
 
 class Results:

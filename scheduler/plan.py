@@ -1,19 +1,22 @@
-"""From a request to a node: filter, capacity, score, choose. Reads state and caches; commits nothing.
+"""From a request to nodes: filter, capacity, score, choose, assign. Reads state and caches; commits nothing.
 
-The pipeline for one decision:
+The pipeline for one copy:
 
 1. *filter and capacity*: a row is in question if it is open, in the right pool, not avoided, if every uncoupled
    plugin has capacity for one copy, and if the request fits in what the ledger has free;
 2. *caps*: coupled plugins limit whole domains or the cluster;
 3. *score*: the policy's, from the cached column of the request class where there is one;
-4. *choose*: the highest score, ties to the lowest row.
+4. *choose*: the highest score, ties to the lowest row;
+5. *assign*: exact plugins say which cores, devices and volumes; a row on which that fails after all is left out.
 
-Whoever commits the choice re-checks it: `Ledger.reserve` refuses what does not fit.
+A deployment of many copies asks how many fit on every row and has a strategy (`scheduler.strategies`) spread them.
+
+Whoever commits the choice re-checks it: `Ledger` refuses what does not fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -23,18 +26,36 @@ import numpy as np
 from scheduler import kernels
 from scheduler.cluster import Cluster, NodeState
 from scheduler.diagnosis import Diagnosis
-from scheduler.ledger import Ledger
+from scheduler.ledger import Claim, Ledger
 from scheduler.policies import LinearPolicy, Policy, RandomPolicy
-from scheduler.ports import Cap, Dimension, NodeColumns, ResourcePlugin
-from scheduler.request_classes import ClassTable, RequestClass, ScoreColumn
+from scheduler.ports import (
+    UNLIMITED,
+    Assignment,
+    Cap,
+    Coupling,
+    Dimension,
+    ExactPlugin,
+    Inventory,
+    NodeColumns,
+    ResourcePlugin,
+)
+from scheduler.request_classes import Asked, ClassTable, RequestClass, ScoreColumn
+from scheduler.slots import distinct_rows
 from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
 
 NO_ROW = -1
+Assignments = dict[str, Assignment]
+"""By exact plugin, what one workload holds of it."""
+_STRENGTH: tuple[Coupling, ...] = ("none", "cluster", "domain")
 _MASK64 = (1 << 64) - 1
 
 
 class PolicyError(Exception):
     """A policy broke its contract, such as a score that is not finite. The message names policy and value."""
+
+
+class PluginError(Exception):
+    """A plugin broke its contract. The message names the plugin and what it did."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -67,9 +88,17 @@ class Planner:
         cluster: Cluster,
         policy: Policy,
         cache_bytes: int,
+        plugin_weights: Mapping[str, float],
     ) -> None:
+        """ValueError where two plugins would give the engine the same argument, or one needs a dimension that is not
+        counted.
+        """
+        _check_plugins(dimensions, plugins)
         self.dimensions = dimensions
         self.plugins = {plugin.name: plugin for plugin in plugins}
+        self.exact = {plugin.name: plugin for plugin in plugins if isinstance(plugin, ExactPlugin)}
+        self.plugin_weights = plugin_weights
+        self._universal: dict[str, Any] = {plugin.name: {} for plugin in plugins if plugin.is_universal}
         self.ledger = ledger
         self.cluster = cluster
         self.classes = ClassTable(cache_bytes)
@@ -109,26 +138,101 @@ class Planner:
         shown.flags.writeable = free.flags.writeable = total.flags.writeable = False
         return NodeColumns(self.dimensions, shown, free, total, self.reference)
 
+    # -- what is asked --------------------------------------------------------------------------------------------
+
+    def asked(self, given: Mapping[str, Any] | None) -> Asked | None:
+        """What a submission's payloads ask of the plugins; ValueError names field, value and remedy."""
+        if self._universal:
+            given = {**self._universal, **(given or {})}
+        if not given:
+            return None
+        payloads: dict[str, Any] = {}
+        for name in sorted(given):
+            plugin = self.plugins.get(name)
+            if plugin is None:
+                known = ", ".join(self.plugins) or "none"
+                raise ValueError(f"payloads.{name}: no such plugin is in use; there are: {known}")
+            payloads[name] = plugin.parse(given[name])
+        demand = [0] * len(self.dimensions)
+        for name, payload in payloads.items():
+            amounts = self.plugins[name].demand(payload)
+            for place, dimension in enumerate(self.dimensions):
+                demand[place] += amounts.get(dimension.name, 0)
+        return Asked(
+            payloads=payloads,
+            demand=tuple(demand),
+            exact=tuple(name for name in payloads if name in self.exact),
+            coupling=max((self.plugins[n].coupling_of(p) for n, p in payloads.items()), key=_STRENGTH.index),
+            marks=tuple(mark for n, p in payloads.items() for mark in self.plugins[n].marks(p)),
+            scored=tuple(n for n in payloads if type(self.plugins[n]).score is not ResourcePlugin.score),
+        )
+
+    def inventories(
+        self, stated: tuple[int, ...], resources: Mapping[str, Any], labels: Mapping[str, str]
+    ) -> tuple[dict[str, Inventory | None], tuple[int, ...]]:
+        """What a node has of particular things, by exact plugin, and its capacity with what these add to it.
+
+        ``stated`` is what it says of its dimensions, ``resources`` its payloads by plugin. ValueError names field,
+        value and remedy.
+        """
+        for name in resources:
+            if name not in self.exact:
+                known = ", ".join(self.exact) or "none"
+                raise ValueError(f"resources.{name}: no such exact plugin is in use; there are: {known}")
+        amounts = {dimension.name: amount for dimension, amount in zip(self.dimensions, stated, strict=True)}
+        capacity = list(stated)
+        inventories: dict[str, Inventory | None] = {}
+        for name, plugin in self.exact.items():
+            inventory = inventories[name] = plugin.inventory(resources.get(name), amounts, labels)
+            for place, dimension in enumerate(self.dimensions if inventory is not None else ()):
+                capacity[place] += inventory.capacity.get(dimension.name, 0) if inventory is not None else 0
+        return inventories, tuple(capacity)
+
     # -- one decision ---------------------------------------------------------------------------------------------
 
-    def choose(self, request_class: RequestClass, decision: int, rows: Int64Array | None = None) -> NodeIndex:
-        """Return the best row for one copy, or `NO_ROW`.
+    def choose(
+        self, request_class: RequestClass, decision: int, rows: Int64Array | None = None
+    ) -> tuple[NodeIndex, Assignments | None]:
+        """Return the best row for one copy, or `NO_ROW`, and what it gets of exact plugins there.
 
         ``rows`` (ascending) restricts the choice when it is known that no other row can do. ``decision`` numbers the
         draw of a random policy.
         """
+        row = self._choose_row(request_class, decision, rows, ())
+        if row == NO_ROW or request_class.asked is None or not request_class.asked.exact:
+            return row, None
+        refused: list[NodeIndex] = []
+        while row != NO_ROW:
+            found = self.assign(request_class, row, 1)
+            if found:
+                return row, found[0]
+            refused.append(row)
+            row = self._choose_row(request_class, decision, rows, refused)
+        return NO_ROW, None
+
+    def _choose_row(
+        self, request_class: RequestClass, decision: int, rows: Int64Array | None, refused: Sequence[NodeIndex]
+    ) -> NodeIndex:
         if request_class.policy_epoch != self.policy_epoch:
             self._adopt_policy(request_class)
         mask = self.cluster.open_mask if request_class.is_plain else self._mask_of(request_class)
-        if request_class.payloads is not None:
+        capped = False
+        if request_class.is_coupled:
             mask, capped = self._apply_caps(request_class, mask)
-            if capped and rows is None:
-                rows = np.arange(self.ledger.row_count)
+        if refused:
+            mask, capped = mask.copy(), True
+            mask[list(refused)] = 0
+        if capped and rows is None:
+            rows = np.arange(self.ledger.row_count)
         if rows is not None:
             return self._choose_among(request_class, decision, mask, rows)
         policy = self.policy
         if isinstance(policy, RandomPolicy):
             return self._draw(request_class, policy, decision, mask)
+        if request_class.asked is not None and request_class.asked.scored:
+            moving = request_class.asked.coupling == "domain"
+            column = None if moving else self.classes.column_of(request_class, self.ledger.free.shape[1])
+            return self._choose_by_score(request_class, column, mask)
         column = self.classes.column_of(request_class, self.ledger.free.shape[1])
         if isinstance(policy, LinearPolicy):
             return self._choose_linear(request_class, column, mask)
@@ -217,7 +321,20 @@ class Planner:
         fits = (columns.free >= request_class.need[:, None]).all(axis=0) & (mask[columns.rows] != 0)
         if not np.isfinite(values[fits]).all():
             raise PolicyError(f"policy {_name_of(self.policy)!r}: a score is not finite, for {request_class.request}")
-        return np.where(fits, values.astype(np.float64), -np.inf)
+        values = values.astype(np.float64)
+        if request_class.asked is not None:
+            for name in request_class.asked.scored:
+                values = values + self._preference(name, request_class.asked.payloads[name], columns)
+        return np.where(fits, values, -np.inf)
+
+    def _preference(self, name: str, payload: Any, columns: NodeColumns) -> FloatArray | float:
+        """What a plugin adds to the policy's scores."""
+        score = self.plugins[name].score(payload, columns, self.cluster)
+        if score is None:
+            return 0.0
+        if score.shape != columns.rows.shape or not (score >= 0).all() or not (score <= 1).all():
+            raise PluginError(f"plugin {name!r}: its scores must be one from 0 to 1 a node, for {payload!r}")
+        return self.plugin_weights.get(name, 1.0) * score
 
     @staticmethod
     def _best_of(scores: FloatArray) -> NodeIndex:
@@ -228,7 +345,8 @@ class Planner:
 
     def _choose_among(self, request_class: RequestClass, decision: int, mask: MaskArray, rows: Int64Array) -> NodeIndex:
         policy = self.policy
-        if isinstance(policy, RandomPolicy | LinearPolicy):
+        scored = request_class.asked is not None and len(request_class.asked.scored) > 0
+        if isinstance(policy, RandomPolicy) or (isinstance(policy, LinearPolicy) and not scored):
             free = np.ascontiguousarray(self.ledger.free[:, rows])
             allowed = mask[rows]
             if isinstance(policy, RandomPolicy):
@@ -256,20 +374,62 @@ class Planner:
     # -- what filters ---------------------------------------------------------------------------------------------
 
     def _mask_of(self, request_class: RequestClass) -> MaskArray:
-        """Rows that state, pool, avoidance and the capacity of uncoupled plugins leave, as of now."""
-        mask = request_class.mask
+        """By row, whether `_bound_of` allows one copy."""
+        self._bound_of(request_class)
+        assert request_class.mask is not None
+        return request_class.mask
+
+    def _bound_of(self, request_class: RequestClass) -> Int64Array:
+        """By row, how many copies state, pool, avoidance and plugins allow as of now; quantities and caps apart.
+
+        Where quantities do not allow one, exact plugins are not asked, and the answer may be anything.
+        """
+        bound, mask = request_class.bound, request_class.mask
         rows = None
-        if mask is None or len(mask) != len(self.cluster.open_mask):
+        if bound is None or mask is None or len(mask) != len(self.cluster.open_mask):
+            bound = request_class.bound = np.zeros(len(self.cluster.open_mask), dtype=np.int64)
             mask = request_class.mask = np.zeros_like(self.cluster.open_mask)
         else:
             rows = self.changed_rows(request_class.mask_seen)
         request_class.mask_seen = self.ledger.version
+        if rows is not None and not len(rows):
+            return bound
         columns = self.columns(rows)
-        allowed = self.cluster.open_mask[columns.rows].astype(np.bool_)
-        for _, ok in (*self._place_filters(request_class, columns), *self._plugin_filters(request_class, columns)):
-            allowed &= ok
-        mask[columns.rows] = allowed
-        return mask
+        values = np.where(self.cluster.open_mask[columns.rows] != 0, UNLIMITED, 0)
+        for _, ok in self._place_filters(request_class, columns):
+            values[~ok] = 0
+        asked = request_class.asked
+        if asked is not None:
+            for name, payload in asked.payloads.items():
+                if name not in self.exact:
+                    capacity = self._capacity(name, payload, columns)
+                    if capacity is not None:
+                        np.minimum(values, capacity, out=values)
+            if asked.exact:
+                fits = (columns.free >= request_class.need[:, None]).all(axis=0) & (values > 0)
+                candidates = np.flatnonzero(fits)
+                for name in asked.exact:
+                    few = _subset(columns, candidates)
+                    capacity = self._capacity(name, asked.payloads[name], few)
+                    if capacity is not None:
+                        values[candidates] = np.minimum(values[candidates], capacity)
+        bound[columns.rows] = values
+        mask[columns.rows] = values > 0
+        return bound
+
+    def _capacity(self, name: str, payload: Any, columns: NodeColumns) -> Int64Array | None:
+        """What one plugin allows on ``columns.rows``; of nodes that an exact one cannot tell apart, one is asked."""
+        if name not in self.exact:
+            return self.plugins[name].capacity(payload, columns, self.cluster)
+        slots = self.ledger.slots[name].columns(columns.rows)
+        if len(columns.rows) < 2:
+            return self.exact[name].capacity(payload, columns._replace(slots=slots), self.cluster)
+        first, kind_of = distinct_rows(slots)
+        few = _subset(columns, first)._replace(
+            slots=slots._replace(inventory_ids=slots.inventory_ids[first], free=slots.free[first])
+        )
+        capacity = self.exact[name].capacity(payload, few, self.cluster)
+        return None if capacity is None else capacity[kind_of]
 
     def _place_filters(self, request_class: RequestClass, columns: NodeColumns) -> list[tuple[str, Any]]:
         """Pairs of a reason and a boolean array over ``columns.rows``: what has nothing to do with capacity."""
@@ -284,17 +444,20 @@ class Planner:
 
     def _plugin_filters(self, request_class: RequestClass, columns: NodeColumns) -> list[tuple[str, Any]]:
         """Pairs of a plugin's name and whether it has capacity for a copy, over ``columns.rows``."""
+        if request_class.asked is None:
+            return []
         capacities = [
-            (name, self.plugins[name].capacity(payload, columns, self.cluster))
-            for name, payload in (request_class.payloads or {}).items()
+            (name, self._capacity(name, payload, columns)) for name, payload in request_class.asked.payloads.items()
         ]
         return [(name, capacity >= 1) for name, capacity in capacities if capacity is not None]
 
     def _caps(self, request_class: RequestClass) -> list[tuple[str, Cap]]:
+        if request_class.asked is None:
+            return []
         return [
             (name, cap)
-            for name, payload in (request_class.payloads or {}).items()
-            if self.plugins[name].coupling != "none"
+            for name, payload in request_class.asked.payloads.items()
+            if self.plugins[name].coupling_of(payload) != "none"
             for cap in self.plugins[name].caps(payload, self.cluster, self.ledger)
         ]
 
@@ -309,27 +472,117 @@ class Planner:
                 mask[: len(full)][full] = 0
         return mask, capped
 
-    def charges(self, request_class: RequestClass, row: NodeIndex) -> dict[str, int]:
-        """What a copy on ``row`` takes from cluster-wide pools, over all plugins."""
+    # -- what a copy gets -----------------------------------------------------------------------------------------
+
+    def assign(self, request_class: RequestClass, row: NodeIndex, count: int) -> list[Assignments]:
+        """What up to ``count`` copies on ``row`` get of the exact plugins that are asked; fewer where no more fit."""
+        asked = request_class.asked
+        if asked is None or not asked.exact:
+            return [{} for _ in range(count)]
+        per_plugin: list[list[Assignment]] = []
+        for name in asked.exact:
+            found = self.exact[name].assign(asked.payloads[name], self.ledger.slots[name].node(row), count)
+            per_plugin.append(found)
+            count = min(count, len(found))
+        return [dict(zip(asked.exact, copy, strict=True)) for copy in zip(*per_plugin, strict=False)]
+
+    def reassign(
+        self, row: NodeIndex, held: Mapping[str, Assignment], old: Asked | None, new: Asked | None
+    ) -> Assignments | None:
+        """What a workload on ``row`` gets in place of what it holds, or None where it does not fit."""
+        result: Assignments = {}
+        if new is None or old is None:
+            return result
+        for name in new.exact:
+            node = self.ledger.slots[name].node(row, held[name].amounts)
+            found = self.exact[name].reassign(new.payloads[name], node, held[name], old.payloads[name])
+            if found is None:
+                return None
+            result[name] = found
+        return result
+
+    def claim(self, request_class: RequestClass, row: NodeIndex, assignments: Mapping[str, Assignment] | None) -> Claim:
+        """Everything that a copy on ``row`` holds."""
+        asked = request_class.asked
+        if asked is None:
+            return Claim(request_class.request)
         charges: dict[str, int] = {}
-        for name, payload in (request_class.payloads or {}).items():
+        for name, payload in asked.payloads.items():
             for pool, amount in self.plugins[name].charges(payload, row, self.cluster).items():
                 charges[pool] = charges.get(pool, 0) + amount
-        return charges
+        slots = {name: one.amounts for name, one in (assignments or {}).items() if one.amounts}
+        return Claim(request_class.request, charges, asked.marks, slots)
 
-    def merge_engine_args(self, payloads: dict[str, Any] | None) -> dict[str, Any] | None:
-        """The engine arguments of all plugins; ValueError names two plugins that give the same key."""
-        if payloads is None:
+    def shared(self, name: str, row: NodeIndex) -> Any:
+        """What an exact plugin's workloads without things of their own share on ``row``."""
+        return self.exact[name].shared(self.ledger.slots[name].node(row))
+
+    def engine_args(
+        self, asked: Asked | None, assignments: Mapping[str, Assignment] | None, shared: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """What the engine is told, by all plugins together; None for nothing."""
+        if asked is None:
             return None
         merged: dict[str, Any] = {}
-        giver: dict[str, str] = {}
-        for name, payload in payloads.items():
-            for key, value in self.plugins[name].engine_args(payload).items():
-                if key in merged:
-                    raise ValueError(f"engine argument {key!r} is given by both plugins {giver[key]!r} and {name!r}")
-                merged[key] = value
-                giver[key] = name
+        for name, payload in asked.payloads.items():
+            plugin = self.plugins[name]
+            given = plugin.engine_args(payload, (assignments or {}).get(name), shared.get(name))
+            for key in given:
+                if key not in plugin.engine_keys:
+                    raise PluginError(f"plugin {name!r}: it gives {key!r}, which is not among its engine_keys")
+            merged.update(given)
         return merged or None
+
+    # -- many copies ----------------------------------------------------------------------------------------------
+
+    def capacities(self, request_class: RequestClass) -> Int64Array:
+        """By row, how many copies fit now, each row for itself; `UNLIMITED` where nothing limits."""
+        count = self.ledger.row_count
+        if request_class.is_plain:
+            result = np.where(self.cluster.open_mask[:count] != 0, UNLIMITED, 0)
+        else:
+            result = self._bound_of(request_class)[:count].copy()
+        for column, amount in zip(self.ledger.free, request_class.request, strict=True):
+            if amount:
+                np.minimum(result, np.maximum(column[:count], 0) // amount, out=result)
+        for _, cap in self._caps(request_class) if request_class.is_coupled else ():
+            limit = np.where(cap.domain_ids >= 0, np.maximum(cap.limit[cap.domain_ids], 0), UNLIMITED)
+            np.minimum(result, limit, out=result)
+        return result
+
+    def total_limit(self, request_class: RequestClass) -> int:
+        """How many copies all rows together may get where the coupling is no more than to the cluster."""
+        limits = [int(cap.limit.min()) for _, cap in self._caps(request_class)] if request_class.is_coupled else []
+        return max(0, min(limits, default=UNLIMITED))
+
+    def usage(self, request_class: RequestClass) -> tuple[FloatArray, FloatArray]:
+        """By row, the share that is used and the share that one copy would use, the mean over all that is asked.
+
+        A plugin counts with its weight, a dimension that is asked for directly with 1. A node that has nothing of a
+        dimension counts as 0.
+        """
+        columns = self.columns()
+        asked = request_class.asked
+        parts: list[tuple[Any, Any, float]] = []
+        for name, payload in asked.payloads.items() if asked is not None else ():
+            shown = columns
+            if name in self.exact:
+                shown = columns._replace(slots=self.ledger.slots[name].columns(columns.rows))
+            part = self.plugins[name].usage(payload, shown, self.cluster)
+            if part is not None:
+                parts.append(part)
+        for place, amount in enumerate(request_class.key[0]):
+            if amount:
+                total = columns.total[place].astype(np.float64)
+                used = total - columns.free[place]
+                inverse = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
+                parts.append((used * inverse, amount * inverse, 1.0))
+        usage, rate = np.zeros(len(columns.rows)), np.zeros(len(columns.rows))
+        weight_sum = sum(part[2] for part in parts)
+        for part_usage, part_rate, weight in parts:
+            usage = usage + part_usage * (weight / weight_sum)
+            rate = rate + part_rate * (weight / weight_sum)
+        return usage, rate
 
     # -- explanations and dry runs --------------------------------------------------------------------------------
 
@@ -359,14 +612,36 @@ class Planner:
         diagnosis = None
         with self.ledger.savepoint():
             for copy in range(count):
-                row = self.choose(request_class, decision + copy)
+                row, assignments = self.choose(request_class, decision + copy)
                 if row == NO_ROW:
                     diagnosis = self.diagnose(request_class)
                     break
-                self.ledger.reserve(row, request_class.request)
-                self.ledger.charge(self.charges(request_class, row))
+                self.ledger.hold(row, self.claim(request_class, row, assignments))
                 nodes.append(self.cluster.nodes[row].node_id)
         return Plan(tuple(nodes), count - len(nodes), diagnosis)
+
+
+def _check_plugins(dimensions: tuple[Dimension, ...], plugins: Sequence[ResourcePlugin]) -> None:
+    giver: dict[str, str] = {}
+    names = {dimension.name: dimension.unit for dimension in dimensions}
+    for plugin in plugins:
+        for key in plugin.engine_keys:
+            if key in giver:
+                raise ValueError(
+                    f"engine argument {key!r} is given by both plugins {giver[key]!r} and {plugin.name!r}; use one"
+                )
+            giver[key] = plugin.name
+        for dimension in plugin.dimensions:
+            if names.get(dimension.name) != dimension.unit:
+                raise ValueError(
+                    f"plugin {plugin.name!r} counts {dimension.name} in {dimension.unit}; add that to the dimensions"
+                )
+
+
+def _subset(columns: NodeColumns, positions: Int64Array) -> NodeColumns:
+    return columns._replace(
+        rows=columns.rows[positions], free=columns.free[:, positions], total=columns.total[:, positions]
+    )
 
 
 def _name_of(policy: Policy) -> str:

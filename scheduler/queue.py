@@ -11,7 +11,8 @@ workload that does not fit never stands in the way of a small one behind it. The
   rows only fill up: each class keeps a pointer to the first freed row that may still do, and pointers only move
   forward.
 
-A class that could be blocked by more than free rows (a cluster-wide pool) becomes ready again when a pool was refunded.
+A class that could be blocked by more than free rows becomes ready again: one that is coupled to the cluster when a
+pool was refunded, one that is coupled to domains also when any mark changed, by a release or by a placement.
 Between passes every class with waiting workloads is blocked.
 """
 
@@ -131,9 +132,10 @@ class PendingQueue:
 
     def begin_pass(self, ledger: Ledger) -> bool:
         """Take over what the ledger noted as freed; return whether there is anything to try."""
-        if ledger.freed_pools:
-            ledger.freed_pools = False
-            for class_id in [c for c in self._slots if self._classes[c].payloads is not None]:
+        woken = ledger.freed_pools, ledger.marks_seen != ledger.marks.version
+        if any(woken):
+            ledger.freed_pools, ledger.marks_seen = False, ledger.marks.version
+            for class_id in [c for c in self._slots if self._is_woken(c, *woken)]:
                 self._make_ready(class_id)
         self._rows = _NO_ROWS
         if ledger.freed_rows:
@@ -215,6 +217,12 @@ class PendingQueue:
             self._needs[slot] = request_class.need
             self._heads[slot] = self._waiting[class_id][0][:2]
         self._pointers[slot] = len(self._rows)
+
+    def _is_woken(self, class_id: int, pools_freed: bool, marks_changed: bool) -> bool:
+        asked = self._classes[class_id].asked
+        if asked is None or asked.coupling == "none":
+            return False
+        return pools_freed or (marks_changed and asked.coupling == "domain")
 
     def _make_ready(self, class_id: int) -> None:
         first = self._first(class_id)

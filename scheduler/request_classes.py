@@ -10,16 +10,35 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from scheduler.kernels import BLOCK
+from scheduler.marks import Mark
+from scheduler.ports import Coupling
 from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
 
 NOTHING_ASKED = np.iinfo(np.int64).min
 _IDLE_CLASSES_MAX = 4096
 
 ClassKey = tuple[tuple[int, ...], str, bytes, tuple[NodeIndex, ...]]
-"""Request, node pool, canonical payloads, rows to avoid."""
+"""What is asked of the dimensions, node pool, canonical payloads, rows to avoid."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request asks of plugins.
+
+    ``payloads`` are in canonical form by plugin name. ``demand`` is what they take of the dimensions together.
+    ``exact`` names the exact plugins among them, ``coupling`` is the strongest, ``marks`` are those of all, and
+    ``scored`` names the plugins that may have preferences.
+    """
+
+    payloads: dict[str, Any]
+    demand: tuple[int, ...]
+    exact: tuple[str, ...]
+    coupling: Coupling
+    marks: tuple[Mark, ...]
+    scored: tuple[str, ...]
 
 
 def need_of(request: tuple[int, ...]) -> Int64Array:
@@ -48,23 +67,28 @@ class RequestClass:
     """What is known about one kind of request. Made by `ClassTable.create`; never by hand."""
 
     __slots__ = (
-        "avoid", "class_id", "column", "key", "mask", "mask_seen", "members", "need", "payloads", "policy_epoch",
+        "asked", "avoid", "bound", "class_id", "column", "key", "mask", "mask_seen", "members", "need", "policy_epoch",
         "pool", "queued", "request", "uses", "weights",
     )  # fmt: skip
 
-    def __init__(self, class_id: int, key: ClassKey, payloads: dict[str, Any] | None) -> None:
+    def __init__(self, class_id: int, key: ClassKey, asked: Asked | None) -> None:
         self.class_id = class_id
         self.key = key
         self.request, self.pool, _, self.avoid = key
-        self.payloads = payloads
-        """By plugin name, in the plugin's canonical form; None where no plugin is asked anything."""
+        self.asked = asked
+        """What plugins are asked; None where none is asked anything."""
+        if asked is not None:
+            self.request = tuple(a + b for a, b in zip(self.request, asked.demand, strict=True))
+            """What one copy takes of the dimensions, the plugins' demands included."""
         self.need = need_of(self.request)
         self.weights: FloatArray | None = None
         self.policy_epoch = -1
+        self.bound: Int64Array | None = None
+        """By row, how many copies state, pool, avoided rows and plugins allow; None as long as nobody asked."""
         self.mask: MaskArray | None = None
-        """Rows that state, pool, avoided rows and plugins allow; None as long as only the open rows matter."""
+        """By row, whether ``bound`` allows one; None as long as only the open rows matter."""
         self.mask_seen = -1
-        """The ledger's version up to which ``mask`` is right."""
+        """The ledger's version up to which ``bound`` and ``mask`` are right."""
         self.column: ScoreColumn | None = None
         self.uses = 0
         self.members = 0
@@ -75,7 +99,12 @@ class RequestClass:
     @property
     def is_plain(self) -> bool:
         """Whether nothing but quantities is asked, so that the mask of open rows is all that filters."""
-        return self.payloads is None and not self.pool and not self.avoid
+        return self.asked is None and not self.pool and not self.avoid
+
+    @property
+    def is_coupled(self) -> bool:
+        """Whether a placement of one copy can change what other rows allow."""
+        return self.asked is not None and self.asked.coupling != "none"
 
 
 class ClassTable:
@@ -98,9 +127,9 @@ class ClassTable:
         """Return the class for ``key``, if there is one. What asks for it has been checked before."""
         return self._by_key.get(key)
 
-    def create(self, key: ClassKey, payloads: dict[str, Any] | None) -> RequestClass:
+    def create(self, key: ClassKey, asked: Asked | None) -> RequestClass:
         """Return a new class, without members, for a key that has none."""
-        created = RequestClass(self._next_id, key, payloads)
+        created = RequestClass(self._next_id, key, asked)
         self._next_id += 1
         self._by_key[key] = self.by_id[created.class_id] = created
         self._rest(created)
@@ -121,7 +150,7 @@ class ClassTable:
         self._rest(left)
 
     def _rest(self, request_class: RequestClass) -> None:
-        request_class.mask = None
+        request_class.mask = request_class.bound = None
         self._idle[request_class.class_id] = None
         if len(self._idle) > _IDLE_CLASSES_MAX:
             oldest, _ = self._idle.popitem(last=False)

@@ -12,13 +12,13 @@ from scheduler.cluster import Node, NodeState
 from scheduler.config import CoreConfig, PolicyConfig
 from scheduler.core import ContractError, Core
 from scheduler.lifecycle import State
-from scheduler.operations import Counters, Operation
+from scheduler.operations import Counters, Operation, Replacement
 from scheduler.policies import PolicyFactory, make_policy
 from scheduler.ports import ResourcePlugin
 from scheduler.timers import Timer
 from scheduler.workload import Fence, Workload
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 
 
 class Snapshot(msgspec.Struct, kw_only=True):
@@ -36,6 +36,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     on_row: list[list[str]]
     fences: list[Fence]
     operations: list[Operation]
+    replacements: list[Replacement]
     timer_sequence: int
     timers: list[Timer]
 
@@ -58,6 +59,7 @@ def dump(core: Core) -> bytes:
             on_row=[list(held) for held in core.on_row],
             fences=list(core.fences.values()),
             operations=list(core.operations.values()),
+            replacements=list(state.replacements.values()),
             timer_sequence=timer_sequence,
             timers=timers,
         )
@@ -91,9 +93,10 @@ def load(data: bytes, *, plugins: Sequence[ResourcePlugin] = (), policy_factory:
             state.hold_again(core.workloads[workload_id], row)
     for fence in snapshot.fences:
         state.add_fence(fence)
-        core.ledger.reserve(fence.row, fence.request, as_found=True)
-        core.ledger.charge(fence.charges)
+        core.ledger.hold(fence.row, fence.claim, as_found=True)
     core.operations.update({operation.operation_id: operation for operation in snapshot.operations})
+    state.replacements.update({rollout.operation_id: rollout for rollout in snapshot.replacements})
+    state.settle()
     state.timers.load(snapshot.timer_sequence, snapshot.timers)
     state.requeue_all()
     return core
@@ -105,6 +108,9 @@ def _restore_node(core: Core, node: Node) -> None:
         raise ContractError(f"snapshot: node {node.node_id} is row {node.row}, not {row}")
     core.on_row.append({})
     core.cluster.add(node)
+    inventories, _ = core.planner.inventories(node.stated, node.resources, node.labels)
+    for name, inventory in inventories.items():
+        core.ledger.set_inventory(row, name, inventory)
     core.ledger.set_live(row, node.state not in (NodeState.LOST, NodeState.REMOVED))
 
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from scheduler.cluster import Cluster, Node, NodeState
-from scheduler.commands import Outcome, StartWorkload, StopReason, StopWorkload
+from scheduler.cluster import GONE, Cluster, Node, NodeState
+from scheduler.commands import Outcome, RemapWorkload, StartWorkload, StopReason, StopWorkload, UpdateWorkload
 from scheduler.config import CoreConfig
-from scheduler.events import WorkloadsSubmitted
-from scheduler.ledger import Ledger
+from scheduler.events import DeploymentRequested, WorkloadsSubmitted
+from scheduler.ledger import Claim, Ledger
 from scheduler.lifecycle import PARTITION, State, Trigger, advance
-from scheduler.operations import Counters, Results
-from scheduler.plan import Planner
+from scheduler.operations import Counters, Replacement, Results
+from scheduler.plan import Assignments, Planner
 from scheduler.policies import Policy
-from scheduler.ports import ResourcePlugin
+from scheduler.ports import ExactPlugin, ResourcePlugin
 from scheduler.queue import PendingQueue
-from scheduler.request_classes import RequestClass
+from scheduler.request_classes import Asked, RequestClass
 from scheduler.timers import Timer, Timers
 from scheduler.types import NodeIndex
-from scheduler.workload import Fence, Workload
+from scheduler.workload import Fence, Update, Workload
 
 _ENDED_AS: dict[State, Outcome] = {
     State.COMPLETED: "completed",
@@ -29,6 +29,7 @@ _ENDED_AS: dict[State, Outcome] = {
     State.KILLED: "killed",
     State.LOST: "lost",
     State.REJECTED: "rejected",
+    State.DISSOCIATED: "dissociated",
 }
 _PUBLISHED = (Trigger.REFUSED, Trigger.START_FAILED, Trigger.NODE_GONE_LOSE)
 """Ends that neither an exit nor a user caused: published even when nobody waits."""
@@ -52,7 +53,8 @@ class CoreState:
         self.counters = Counters()
         self.results = Results(self.counters)
         self.cluster = Cluster()
-        self.ledger = Ledger(len(config.dimensions))
+        exact = [plugin.name for plugin in plugins if isinstance(plugin, ExactPlugin)]
+        self.ledger = Ledger(len(config.dimensions), self.cluster.marks, exact)
         for plugin in plugins:
             self.ledger.pool_total.update(plugin.pools())
         self.workloads: dict[str, Workload] = {}
@@ -63,14 +65,36 @@ class CoreState:
         """By workload id and generation."""
         self._fences_on_row: dict[NodeIndex, dict[tuple[str, int], Fence]] = {}
         self._fences_of_id: dict[str, int] = {}
+        self.apps: dict[tuple[str, str], dict[NodeIndex, int]] = {}
+        """By app and entrypoint, how many copies are placed on which row."""
+        self.replacements: dict[str, Replacement] = {}
+        """The rollouts under way, by operation id."""
+        self.touched_rollouts: dict[str, None] = {}
+        """Rollouts in which a workload's part ended in this step: the next may begin."""
+        self.shared: dict[tuple[str, NodeIndex], Any] = {}
+        """By exact plugin and row, what workloads there share, as they were last told."""
+        self._started: list[tuple[int, Workload]] = []
+        """Starts commanded in this step whose arguments depend on what is shared: place among the commands."""
         self.state_counts: dict[State, int] = dict.fromkeys(State, 0)
         self.next_sequence = 0
         """The place in the queue of the next workload that is submitted."""
         self.impatient: list[Workload] = []
         """Submitted in this step, and to be rejected if they are not placed in it."""
+        self.deployments: list[tuple[DeploymentRequested, RequestClass]] = []
+        """Asked for in this step, to be placed in it or rejected."""
         self.queue = PendingQueue(len(config.dimensions))
         self.timers = Timers(self._timer_is_relevant)
-        self.planner = Planner(config.dimensions, plugins, self.ledger, self.cluster, policy, config.cache_bytes)
+        self.planner = Planner(
+            config.dimensions,
+            plugins,
+            self.ledger,
+            self.cluster,
+            policy,
+            config.cache_bytes,
+            {plugin.name: plugin.weight for plugin in config.plugins},
+        )
+        self._sharing = tuple(p.name for p in plugins if isinstance(p, ExactPlugin) and _overrides(p, "shared"))
+        self.notes_images = any(plugin.uses_images for plugin in plugins)
         self.dimension_names = [dimension.name for dimension in config.dimensions]
 
     def admit(self, spec: WorkloadsSubmitted, avoid: tuple[NodeIndex, ...] = ()) -> RequestClass:
@@ -81,37 +105,23 @@ class CoreState:
         if not 1 <= spec.count <= _COPIES_MAX:
             raise ValueError(f"count: {spec.count} must be from 1 to {_COPIES_MAX:,}")
         classes = self.planner.classes
-        if spec.payloads:
-            payloads = self._parse(spec.payloads)
-            key = (spec.request, spec.pool, _canonical(payloads), avoid)
-        else:
-            payloads = None
-            key = (spec.request, spec.pool, b"", avoid)
+        asked = self.planner.asked(spec.payloads)
+        payloads = b"" if asked is None else _canonical(asked.payloads)
+        key = (spec.request, spec.pool, payloads, avoid)
         found = classes.find(key)
         if found is None:
-            self._check_request(spec.request)
-            found = classes.create(key, payloads)
+            self._check_request(spec.request, asked)
+            found = classes.create(key, asked)
         return found
 
-    def _check_request(self, request: tuple[int, ...]) -> None:
+    def _check_request(self, request: tuple[int, ...], asked: Asked | None) -> None:
         if len(request) != len(self.dimension_names):
             names = ", ".join(self.dimension_names)
             raise ValueError(f"request: {len(request)} amounts for the dimensions {names}")
-        for name, amount in zip(self.dimension_names, request, strict=True):
-            if not 0 <= amount < 1 << 62:
-                raise ValueError(f"request.{name}: {amount} must be at least 0 and below 2^62")
-
-    def _parse(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the payloads in canonical form, by plugin name in order."""
-        payloads = {}
-        for name in sorted(given):
-            plugin = self.planner.plugins.get(name)
-            if plugin is None:
-                known = ", ".join(self.planner.plugins) or "none"
-                raise ValueError(f"payloads.{name}: no such plugin is in use; there are: {known}")
-            payloads[name] = plugin.parse(given[name])
-        self.planner.merge_engine_args(payloads)
-        return payloads
+        demand = asked.demand if asked is not None else (0,) * len(request)
+        for name, amount, more in zip(self.dimension_names, request, demand, strict=True):
+            if not amount >= 0 or not 0 <= amount + more < 1 << 62:
+                raise ValueError(f"request.{name}: {amount + more} must be at least 0 and below 2^62")
 
     def new_workload(self, workload_id: str, spec: WorkloadsSubmitted, request_class: RequestClass) -> Workload:
         """Record a workload as queued. Whoever calls this queues or adopts it."""
@@ -132,19 +142,98 @@ class CoreState:
 
     def command_start(self, workload: Workload) -> None:
         """Have the present generation started on the row that holds it."""
-        payloads = self.planner.classes.by_id[workload.class_id].payloads
+        asked = self.planner.classes.by_id[workload.class_id].asked
+        engine_args = None
+        if asked is not None:
+            engine_args = self._engine_args(workload, asked)
+            if asked.exact:
+                self._started.append((len(self.results.commands), workload))
         self.results.commands.append(
             StartWorkload(
                 workload_id=workload.workload_id,
                 generation=workload.generation,
                 node_id=self.cluster.nodes[workload.row].node_id,
                 image=workload.spec.image,
-                engine_args=None if payloads is None else self.planner.merge_engine_args(payloads),
+                engine_args=engine_args,
             )
         )
         workload.timer = self.timers.add_deadline(
             "start", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
         )
+
+    def _engine_args(self, workload: Workload, asked: Asked) -> dict[str, Any] | None:
+        shared = {name: self.planner.shared(name, workload.row) for name in asked.exact if name in self._sharing}
+        return self.planner.engine_args(asked, workload.assignments, shared)
+
+    def command_update(self, workload: Workload) -> None:
+        """Have the engine apply what the workload holds now."""
+        asked = self.planner.classes.by_id[workload.class_id].asked
+        update = workload.update
+        assert update is not None
+        self.results.commands.append(
+            UpdateWorkload(
+                workload_id=workload.workload_id,
+                generation=workload.generation,
+                node_id=self.cluster.nodes[workload.row].node_id,
+                revision=workload.revision,
+                engine_args=None if asked is None else self._engine_args(workload, asked),
+            )
+        )
+        update.timer = self.timers.add_deadline(
+            "update", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
+        )
+
+    def finish_step(self) -> None:
+        """Tell workloads what they share with others on their node, where that became another in this step."""
+        if not self._sharing:
+            self.ledger.remap_rows.clear()
+            self._started.clear()
+            return
+        commands = self.results.commands
+        told = set()
+        for place, workload in self._started:
+            command = commands[place]
+            assert type(command) is StartWorkload
+            if workload.row >= 0 and workload.generation == command.generation:
+                asked = self.planner.classes.by_id[workload.class_id].asked
+                assert asked is not None
+                engine_args = self._engine_args(workload, asked)
+                if engine_args != command.engine_args:
+                    commands[place] = msgspec.structs.replace(command, engine_args=engine_args)
+                told.add(workload.workload_id)
+        self._started.clear()
+        for row in self.ledger.remap_rows:
+            for name in self._sharing:
+                self._tell_shared(name, row, told)
+        self.ledger.remap_rows.clear()
+
+    def _tell_shared(self, name: str, row: NodeIndex, told: set[str]) -> None:
+        before, after = self.shared.get((name, row)), self.planner.shared(name, row)
+        if before == after:
+            return
+        self.shared[name, row] = after
+        plugin, node = self.planner.exact[name], self.cluster.nodes[row]
+        if node.state in GONE:
+            return
+        for workload in self.on_row[row].values():
+            asked = self.planner.classes.by_id[workload.class_id].asked
+            if asked is None or name not in asked.payloads or workload.workload_id in told:
+                continue
+            if workload.state not in (State.STARTING, State.RUNNING):
+                continue
+            payload, assignment = asked.payloads[name], (workload.assignments or {}).get(name)
+            old = plugin.engine_args(payload, assignment, before)
+            new = plugin.engine_args(payload, assignment, after)
+            changed = {key: value for key, value in new.items() if old.get(key) != value}
+            if changed:
+                self.results.commands.append(
+                    RemapWorkload(
+                        workload_id=workload.workload_id,
+                        generation=workload.generation,
+                        node_id=node.node_id,
+                        engine_args=changed,
+                    )
+                )
 
     def command_stop(self, workload: Workload) -> None:
         """Have the present generation stopped, for the reason that is recorded."""
@@ -170,37 +259,133 @@ class CoreState:
         counts[before] -= 1
         counts[after] += 1
 
-    def hold(self, workload: Workload, row: NodeIndex, *, as_found: bool = False) -> None:
-        """Reserve and charge what the workload asks for on ``row``; `OvercommitError` where it does not fit."""
+    def hold(
+        self, workload: Workload, row: NodeIndex, assignments: Assignments | None = None, *, as_found: bool = False
+    ) -> None:
+        """Have the workload hold what it asks for on ``row``; `OvercommitError` where it does not fit."""
         request_class = self.planner.classes.by_id[workload.class_id]
-        self.ledger.reserve(row, request_class.request, as_found=as_found)
-        if request_class.payloads is not None:
-            self.ledger.charge(self.planner.charges(request_class, row))
+        if request_class.asked is None and workload.update is None:
+            self.ledger.reserve(row, request_class.request, as_found=as_found)
+        else:
+            workload.assignments = assignments or None
+            workload.row = row
+            self.ledger.hold(row, self.claim_of(workload), as_found=as_found)
         workload.row = row
         self.on_row[row][workload.workload_id] = workload
+        if workload.spec.app:
+            self.count_app(workload.spec, row, 1)
+
+    def hold_copies(self, request_class: RequestClass, row: NodeIndex, copies: Sequence[Assignments]) -> None:
+        """Hold what equal copies ask for on one row, all at once."""
+        if request_class.asked is None:
+            self.ledger.reserve(row, tuple(amount * len(copies) for amount in request_class.request))
+            return
+        for assignments in copies:
+            self.ledger.hold(row, self.planner.claim(request_class, row, assignments))
+
+    def claim_of(self, workload: Workload) -> Claim:
+        """Everything that the workload holds on its row."""
+        request_class = self.planner.classes.by_id[workload.class_id]
+        claim = self.planner.claim(request_class, workload.row, workload.assignments)
+        return claim if workload.update is None else claim.plus(workload.update.surplus)
+
+    def count_app(self, spec: WorkloadsSubmitted, row: NodeIndex, change: int) -> None:
+        """Count copies of an app on a row."""
+        rows = self.apps.setdefault((spec.app, spec.entrypoint), {})
+        left = rows.get(row, 0) + change
+        if left:
+            rows[row] = left
+            return
+        del rows[row]
+        if not rows:
+            del self.apps[spec.app, spec.entrypoint]
 
     def let_go(self, workload: Workload, *, fence: bool = False) -> None:
         """Give back what the workload holds, or leave it held by a fence."""
         row = workload.row
         request_class = self.planner.classes.by_id[workload.class_id]
-        charges = self.planner.charges(request_class, row) if request_class.payloads is not None else {}
+        is_plain = request_class.asked is None and workload.update is None
+        claim = Claim(request_class.request) if is_plain and fence else None if is_plain else self.claim_of(workload)
         del self.on_row[row][workload.workload_id]
+        if workload.spec.app:
+            self.count_app(workload.spec, row, -1)
         workload.row = -1
+        workload.assignments = None
+        if workload.update is not None:
+            self._answer_update(workload, "refused", "superseded: the workload left its node")
         if fence:
+            assert claim is not None
             self.add_fence(
-                Fence(
-                    workload_id=workload.workload_id,
-                    generation=workload.generation,
-                    row=row,
-                    request=request_class.request,
-                    charges=charges,
-                )
+                Fence(workload_id=workload.workload_id, generation=workload.generation, row=row, claim=claim)
             )
             return
-        self.ledger.release(row, request_class.request)
-        if charges:
-            self.ledger.refund(charges)
+        if claim is None:
+            self.ledger.release(row, request_class.request)
+        else:
+            self.ledger.drop(row, claim)
         self.note_drained(self.cluster.nodes[row])
+
+    def _answer_update(self, workload: Workload, outcome: Outcome, detail: str = "") -> None:
+        update = workload.update
+        assert update is not None
+        workload.update = None
+        if update.operation_id:
+            self.results.answer(update.operation_id, workload.workload_id, outcome, detail)
+
+    def begin_update(
+        self, workload: Workload, spec: WorkloadsSubmitted, assignments: Assignments | None, operation_id: str
+    ) -> None:
+        """Have the workload hold what it will, and still what it does; ValueError where that does not fit."""
+        row = workload.row
+        before = self.claim_of(workload)
+        request_class = self.admit(spec, workload.failed_rows)
+        after = self.planner.claim(request_class, row, assignments)
+        growth = after.surplus(before)
+        short = self._shortage(row, growth)
+        if short:
+            raise ValueError(f"it does not fit on its node: {short}")
+        self.ledger.hold(row, growth)
+        workload.update = Update(
+            spec=workload.spec,
+            assignments=workload.assignments,
+            surplus=before.surplus(after),
+            operation_id=operation_id,
+        )
+        workload.assignments = assignments or None
+        self.respecify(workload, spec)
+        workload.revision += 1
+
+    def _shortage(self, row: NodeIndex, claim: Claim) -> str:
+        """The first thing of which there is less free on a row than claimed, with both figures; "" where all fits."""
+        for name, free, amount in zip(self.dimension_names, self.ledger.free[:, row], claim.request, strict=True):
+            if 0 < amount > free:
+                return f"{free} of {name} are free of which {amount} are asked"
+        shortages = (self.ledger.slots[plugin].shortage(row, amounts) for plugin, amounts in claim.slots.items())
+        return next(filter(None, shortages), "")
+
+    def finish_update(self, workload: Workload, failure: str = "") -> None:
+        """The engine has applied an update, or has not: give back what is not needed."""
+        update = workload.update
+        assert update is not None
+        if not failure:
+            self.ledger.drop(workload.row, update.surplus)
+            self._answer_update(workload, "updated")
+            return
+        tried = self.planner.claim(
+            self.planner.classes.by_id[workload.class_id], workload.row, workload.assignments
+        ).plus(update.surplus)
+        workload.assignments = update.assignments
+        self.respecify(workload, update.spec)
+        self._answer_update(workload, "update_failed", failure)
+        self.ledger.drop(workload.row, tried.surplus(self.claim_of(workload)))
+
+    def respecify(self, workload: Workload, spec: WorkloadsSubmitted) -> None:
+        """The workload asks for something else from now on; what it holds is its caller's business."""
+        request_class = self.admit(spec, workload.failed_rows)
+        self.planner.classes.join(request_class)
+        self.planner.classes.leave(workload.class_id)
+        workload.class_id = request_class.class_id
+        workload.spec = spec
 
     def end(self, workload: Workload, trigger: Trigger, detail: str = "") -> None:
         """The workload ends; what it held has been given back."""
@@ -214,12 +399,67 @@ class CoreState:
             self.results.answer(operation_id, workload.workload_id, outcome, detail)
         if workload.stop_operation_id:
             self.results.answer(workload.stop_operation_id, workload.workload_id, outcome, detail)
+        if workload.replace_operation_id:
+            self.leave_rollout(workload, "refused", f"the workload is {workload.state}")
         del self.workloads[workload.workload_id]
         self.planner.classes.leave(workload.class_id)
+
+    def restart_as(self, workload: Workload, spec: WorkloadsSubmitted) -> None:
+        """Have a running workload stopped, and started again where it is from another specification."""
+        workload.successor = spec
+        workload.stop_reason = "replace"
+        self.move(workload, Trigger.STOP_ASKED)
+        self.command_stop(workload)
+
+    def start_successor(self, workload: Workload) -> None:
+        """The generation that was to be replaced is gone: start the next one in its place, or have it move if the node
+        is to be empty.
+        """
+        assert workload.successor is not None
+        self.respecify(workload, workload.successor)
+        workload.successor = None
+        if self.cluster.nodes[workload.row].state is NodeState.DRAINING:
+            self.let_go(workload)
+            self.counters.evicted += 1
+            self.move(workload, Trigger.STOPPED_TO_MOVE)
+            self.requeue(workload)
+            return
+        workload.stop_reason = ""
+        self.move(workload, Trigger.STOPPED_AND_HELD)
+        workload.generation += 1
+        self.move(workload, Trigger.START_ASKED)
+        self.command_start(workload)
+
+    def note_started(self, workload: Workload) -> None:
+        """A workload in a rollout has started: its part is done, or its health has to show."""
+        rollout = self.replacements[workload.replace_operation_id]
+        if rollout.gate == "started":
+            self.leave_rollout(workload, "replaced")
+            return
+        workload.gate_timer = self.timers.add_delay(
+            "gate", self.at_ns + rollout.gate_timeout_ns, workload.workload_id, workload.generation
+        )
+
+    def leave_rollout(self, workload: Workload, outcome: Outcome, detail: str = "") -> None:
+        """A workload's part in a replacement is over, one way or the other."""
+        operation_id = workload.replace_operation_id
+        workload.replace_operation_id = ""
+        workload.previous = None
+        rollout = self.replacements[operation_id]
+        del rollout.active[workload.workload_id]
+        if outcome == "replaced":
+            self.counters.replaced += 1
+        else:
+            rollout.has_failed = True
+        self.results.answer(operation_id, workload.workload_id, outcome, detail)
+        self.touched_rollouts[operation_id] = None
 
     def requeue(self, workload: Workload) -> None:
         """The workload is in the queued state again: have it placed anew."""
         workload.stop_reason = ""
+        workload.successor = None
+        if workload.replace_operation_id:
+            self.leave_rollout(workload, "refused", "the workload left its node")
         self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
 
     def evict(self, workload: Workload) -> None:
@@ -231,10 +471,7 @@ class CoreState:
     def avoid(self, workload: Workload, row: NodeIndex) -> None:
         """Put the workload into the class that asks the same but leaves out the row."""
         workload.failed_rows = tuple(sorted({*workload.failed_rows, row}))
-        request_class = self.admit(workload.spec, workload.failed_rows)
-        self.planner.classes.join(request_class)
-        self.planner.classes.leave(workload.class_id)
-        workload.class_id = request_class.class_id
+        self.respecify(workload, workload.spec)
 
     def add_fence(self, fence: Fence) -> None:
         """An instance was superseded on a lost node; what it holds stays held."""
@@ -279,9 +516,7 @@ class CoreState:
         self._fences_of_id[workload_id] -= 1
         if not self._fences_of_id[workload_id]:
             del self._fences_of_id[workload_id]
-        self.ledger.release(fence.row, fence.request)
-        if fence.charges:
-            self.ledger.refund(fence.charges)
+        self.ledger.drop(fence.row, fence.claim)
         self.note_drained(self.cluster.nodes[fence.row])
         return True
 
@@ -299,6 +534,12 @@ class CoreState:
             fence = self.fences.get((timer.workload_id, timer.generation))
             return fence is not None and fence.timer == timer.sequence
         workload = self.workloads.get(timer.workload_id)
+        if timer.kind == "update":
+            return workload is not None and workload.update is not None and workload.update.timer == timer.sequence
+        if timer.kind == "gate":
+            return (
+                workload is not None and workload.replace_operation_id != "" and workload.gate_timer == timer.sequence
+            )
         return (
             workload is not None and workload.timer == timer.sequence and workload.state is _STATE_OF_TIMER[timer.kind]
         )
@@ -312,7 +553,14 @@ class CoreState:
 
     def hold_again(self, workload: Workload, row: NodeIndex) -> None:
         """Have the workload hold on ``row`` what it held."""
-        self.hold(workload, row, as_found=True)
+        self.hold(workload, row, workload.assignments, as_found=True)
+
+    def settle(self) -> None:
+        """Note what workloads share on every node as told, after everything that is held has been taken in again."""
+        for row in range(self.cluster.row_count):
+            for name in self._sharing:
+                self.shared[name, row] = self.planner.shared(name, row)
+        self.ledger.remap_rows.clear()
 
     def requeue_all(self) -> None:
         """Queue what is queued. Between steps every waiting class has been refused."""
@@ -321,6 +569,7 @@ class CoreState:
                 self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
         self.ledger.freed_rows.clear()
         self.ledger.freed_pools = False
+        self.ledger.marks_seen = self.ledger.marks.version
         self.queue.begin_pass(self.ledger)
         while (ready := self.queue.next_class()) is not None:
             self.queue.block(ready[0])
@@ -331,3 +580,7 @@ class CoreState:
         for state, count in self.state_counts.items():
             parts[PARTITION[state]] += count
         return parts
+
+
+def _overrides(plugin: ExactPlugin, method: str) -> bool:
+    return getattr(type(plugin), method) is not getattr(ExactPlugin, method)

@@ -11,14 +11,17 @@ from typing import Literal
 
 import msgspec
 
-TimerKind = Literal["backoff", "start", "stop", "fence"]
+TimerKind = Literal["backoff", "gate", "start", "stop", "update", "fence"]
+
+_DELAYS = ("backoff", "gate")
+"""The kinds whose delays differ."""
 
 
 class Timer(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Due at ``at_ns`` for one generation of a workload; ``sequence`` orders timers of one instant.
 
-    ``kind``: the backoff after a failed start is over, or the engine has not answered a start, a stop, or the stop of a
-    superseded instance.
+    ``kind``: the backoff after a failed start is over, a replaced workload has not become healthy, or the engine has
+    not answered a start, a stop, an update, or the stop of a superseded instance.
     """
 
     at_ns: int
@@ -37,22 +40,22 @@ class Timers:
         What has ceased to matter must never matter again: when timers are dropped depends on who asks for the next.
         """
         self._is_relevant = is_relevant
-        self._backoffs: list[tuple[int, int, Timer]] = []
+        self._delays: list[tuple[int, int, Timer]] = []
         self._deadlines: deque[Timer] = deque()
         self._sequence = 0
         self.bound_ns: float = math.inf
         """Nothing that matters is due before this. Cheaper than `next_ns`, and never later."""
 
-    def add_backoff(self, at_ns: int, workload_id: str, generation: int) -> int:
-        """Wake at ``at_ns`` to queue the workload again; return the timer's sequence number."""
+    def add_delay(self, kind: Literal["backoff", "gate"], at_ns: int, workload_id: str, generation: int) -> int:
+        """Wake at any ``at_ns``; return the timer's sequence number."""
         sequence = self._sequence
         self._sequence = sequence + 1
-        heapq.heappush(self._backoffs, (at_ns, sequence, Timer(at_ns, sequence, "backoff", workload_id, generation)))
+        heapq.heappush(self._delays, (at_ns, sequence, Timer(at_ns, sequence, kind, workload_id, generation)))
         self.bound_ns = min(self.bound_ns, at_ns)
         return sequence
 
     def add_deadline(
-        self, kind: Literal["start", "stop", "fence"], at_ns: int, workload_id: str, generation: int
+        self, kind: Literal["start", "stop", "update", "fence"], at_ns: int, workload_id: str, generation: int
     ) -> int:
         """Wake at ``at_ns`` unless the engine has answered by then; return the timer's sequence number.
 
@@ -70,12 +73,12 @@ class Timers:
 
     def next_ns(self) -> int | None:
         """The instant of the first timer that still matters, or None."""
-        deadlines, backoffs = self._deadlines, self._backoffs
+        deadlines, delays = self._deadlines, self._delays
         while deadlines and not self._is_relevant(deadlines[0]):
             deadlines.popleft()
-        while backoffs and not self._is_relevant(backoffs[0][2]):
-            heapq.heappop(backoffs)
-        first = [*(timer.at_ns for timer in islice(deadlines, 1)), *(at_ns for at_ns, _, _ in backoffs[:1])]
+        while delays and not self._is_relevant(delays[0][2]):
+            heapq.heappop(delays)
+        first = [*(timer.at_ns for timer in islice(deadlines, 1)), *(at_ns for at_ns, _, _ in delays[:1])]
         self.bound_ns = min(first, default=math.inf)
         return min(first, default=None)
 
@@ -84,8 +87,8 @@ class Timers:
         due: list[Timer] = []
         while self._deadlines and self._deadlines[0].at_ns <= at_ns:
             due.append(self._deadlines.popleft())
-        while self._backoffs and self._backoffs[0][0] <= at_ns:
-            due.append(heapq.heappop(self._backoffs)[2])
+        while self._delays and self._delays[0][0] <= at_ns:
+            due.append(heapq.heappop(self._delays)[2])
         due.sort(key=lambda timer: (timer.at_ns, timer.sequence))
         relevant = [timer for timer in due if self._is_relevant(timer)]
         self.next_ns()
@@ -93,14 +96,14 @@ class Timers:
 
     def dump(self) -> tuple[int, list[Timer]]:
         """For a snapshot: the sequence number and all timers that still matter, in order."""
-        timers = [*self._deadlines, *(timer for _, _, timer in self._backoffs)]
+        timers = [*self._deadlines, *(timer for _, _, timer in self._delays)]
         timers.sort(key=lambda timer: (timer.at_ns, timer.sequence))
         return self._sequence, [timer for timer in timers if self._is_relevant(timer)]
 
     def load(self, sequence: int, timers: list[Timer]) -> None:
         """Restore what `dump` returned."""
         self._sequence = sequence
-        self._deadlines = deque(timer for timer in timers if timer.kind != "backoff")
-        self._backoffs = [(timer.at_ns, timer.sequence, timer) for timer in timers if timer.kind == "backoff"]
-        heapq.heapify(self._backoffs)
+        self._deadlines = deque(timer for timer in timers if timer.kind not in _DELAYS)
+        self._delays = [(timer.at_ns, timer.sequence, timer) for timer in timers if timer.kind in _DELAYS]
+        heapq.heapify(self._delays)
         self.next_ns()

@@ -1,12 +1,27 @@
-"""The record of one live workload, and of an instance that was superseded."""
+"""The records of one live workload, of an update of it under way, and of an instance that was superseded."""
 
 from __future__ import annotations
 
 import msgspec
 
+from scheduler.assignment import Assignment
 from scheduler.events import WorkloadsSubmitted
+from scheduler.ledger import Claim
 from scheduler.lifecycle import State
 from scheduler.types import NodeIndex
+
+
+class Update(msgspec.Struct, gc=False, kw_only=True):
+    """A realloc that the engine has not confirmed: how it was before, and what is still held of that.
+
+    ``surplus`` is what the workload held more of before; it is given back when the update is confirmed.
+    """
+
+    spec: WorkloadsSubmitted
+    assignments: dict[str, Assignment] | None
+    surplus: Claim
+    operation_id: str
+    timer: int = -1
 
 
 class Workload(msgspec.Struct, gc=False, kw_only=True):
@@ -16,7 +31,10 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
     the first placement. ``row`` is where it is held, -1 where nothing is. ``placed_ns`` is the instant of the first
     placement, -1 before. ``stop_reason`` says why it is stopping or stopped. ``creation_answered``: whoever submitted
     it has been told how it went, or does not want to know. ``failed_rows`` are the rows that it must avoid, ascending.
-    ``timer`` is the sequence number of the last timer set for it.
+    ``timer`` is the sequence number of the last timer set for it. ``assignments`` is what it holds of exact plugins'
+    things. ``revision`` counts updates; ``update`` is the one under way. ``replace_operation_id`` names the rollout
+    that it is part of, ``previous`` is what it was before, to go back to, ``successor`` what is to be started when it
+    has stopped, and ``gate_timer`` bounds how long it may take to become healthy.
     """
 
     workload_id: str
@@ -34,6 +52,13 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
     start_failures: int = 0
     failed_rows: tuple[NodeIndex, ...] = ()
     timer: int = -1
+    assignments: dict[str, Assignment] | None = None
+    revision: int = 0
+    update: Update | None = None
+    replace_operation_id: str = ""
+    previous: WorkloadsSubmitted | None = None
+    successor: WorkloadsSubmitted | None = None
+    gate_timer: int = -1
 
     @property
     def queue_key(self) -> tuple[int, int]:
@@ -47,6 +72,5 @@ class Fence(msgspec.Struct, gc=False, kw_only=True):
     workload_id: str
     generation: int
     row: NodeIndex
-    request: tuple[int, ...]
-    charges: dict[str, int] = {}
+    claim: Claim
     timer: int = -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scheduler.cluster import NodeState
 from scheduler.events import (
+    DissociateRequested,
     RemovalRequested,
     StartRequested,
     StopRequested,
@@ -16,7 +17,10 @@ from scheduler.events import (
     WorkloadStopped,
 )
 from scheduler.lifecycle import State, Trigger
+from scheduler.plan import Assignments
+from scheduler.request_classes import RequestClass
 from scheduler.state import CoreState, Handlers
+from scheduler.types import NodeIndex
 from scheduler.workload import Workload
 
 
@@ -33,6 +37,7 @@ class WorkloadEvents:
             WorkloadExited: self._on_exited,
             WorkloadStopped: self._on_stopped,
             RemovalRequested: self._on_removal_requested,
+            DissociateRequested: self._on_dissociate_requested,
             StopRequested: self._on_stop_requested,
             StartRequested: self._on_start_requested,
             TimerFired: self._on_timer_fired,
@@ -71,8 +76,9 @@ class WorkloadEvents:
             self.state.check_id(spec.workload_id)
             if node is None or node.state is NodeState.LOST:
                 raise ValueError(f"node_id: no node {event.node_id!r} is reachable")
-            if not self.state.ledger.can_hold(node.row, spec.request):
+            if not self.state.ledger.can_hold(node.row, request_class.request):
                 raise ValueError(f"request: node {event.node_id} would hold more than can be counted")
+            assignments = self._found_assignments(event, request_class, node.row)
         except ValueError as error:
             self.state.results.refuse(spec.workload_id, str(error), spec.operation_id)
             return
@@ -81,11 +87,31 @@ class WorkloadEvents:
         workload = self.state.new_workload(spec.workload_id, spec, request_class)
         self.state.counters.adopted += 1
         workload.generation = 1
-        self.state.hold(workload, node.row, as_found=True)
+        self.state.hold(workload, node.row, assignments, as_found=True)
         self.state.move(workload, Trigger.ADOPTED)
         self._answer_creation(workload)
         if node.state is NodeState.DRAINING:
             self.state.evict(workload)
+
+    def _found_assignments(
+        self, event: WorkloadAdopted, request_class: RequestClass, row: NodeIndex
+    ) -> Assignments | None:
+        """What the workload holds of particular things: as told, or else assigned now; ValueError where it cannot."""
+        exact = request_class.asked.exact if request_class.asked is not None else ()
+        told = dict(event.assignments or {})
+        for name in told:
+            if name not in exact:
+                raise ValueError(f"assignments.{name}: the workload asks nothing of such a plugin")
+        if any(name not in told for name in exact):
+            found = self.state.planner.assign(request_class, row, 1)
+            if not found:
+                raise ValueError(f"node_id: {event.node_id} has not the things free that the workload needs")
+            told = {**found[0], **told}
+        for name, assignment in told.items():
+            shortage = self.state.ledger.slots[name].shortage(row, assignment.amounts)
+            if shortage:
+                raise ValueError(f"assignments.{name}: {shortage}")
+        return told or None
 
     def _current(self, workload_id: str, generation: int) -> Workload | None:
         """The workload whose present generation the completion is about; None, and counted, where it is stale."""
@@ -104,9 +130,16 @@ class WorkloadEvents:
             return
         self.state.move(workload, Trigger.STARTED)
         workload.start_failures = 0
+        if self.state.notes_images and workload.spec.image:
+            node = self.state.cluster.nodes[workload.row]
+            if workload.spec.image not in node.images:
+                node.images = {**node.images, workload.spec.image: 0}
+                self.state.ledger.touch(node.row)
         if workload.stop_operation_id:
             self.state.results.answer(workload.stop_operation_id, workload.workload_id, "running")
             workload.stop_operation_id = ""
+        if workload.replace_operation_id:
+            self.state.note_started(workload)
         self._answer_creation(workload)
 
     def _answer_creation(self, workload: Workload) -> None:
@@ -128,6 +161,9 @@ class WorkloadEvents:
             self.state.counters.stale += 1
             return
         self.state.counters.start_failures += 1
+        if workload.replace_operation_id:
+            self._start_previous(workload, event.reason)
+            return
         spec, row = workload.spec, workload.row
         workload.start_failures += 1
         self.state.let_go(workload)
@@ -138,11 +174,21 @@ class WorkloadEvents:
             self.state.avoid(workload, row)
         self.state.move(workload, Trigger.RETRY_LATER)
         delay_ns = self.state.config.backoff_base_ns << min(workload.start_failures - 1, 32)
-        workload.timer = self.state.timers.add_backoff(
+        workload.timer = self.state.timers.add_delay(
+            "backoff",
             self.state.at_ns + min(delay_ns, self.state.config.backoff_max_ns),
             workload.workload_id,
             workload.generation,
         )
+
+    def _start_previous(self, workload: Workload, reason: str) -> None:
+        """What was to replace it does not start: go back to what it was before."""
+        assert workload.previous is not None
+        self.state.respecify(workload, workload.previous)
+        self.state.leave_rollout(workload, "rolled_back", reason)
+        workload.generation += 1
+        self.state.move(workload, Trigger.ROLLED_BACK)
+        self.state.command_start(workload)
 
     def _on_exited(self, event: WorkloadExited) -> None:
         if self.state.fences and self.state.lift_fence(event.workload_id, event.generation):
@@ -177,6 +223,9 @@ class WorkloadEvents:
                 self.state.results.answer(workload.stop_operation_id, workload.workload_id, "stopped")
                 workload.stop_operation_id = ""
             self.state.note_drained(self.state.cluster.nodes[workload.row])
+            return
+        if workload.stop_reason == "replace":
+            self.state.start_successor(workload)
             return
         self.state.let_go(workload)
         if workload.stop_reason == "evict":
@@ -226,6 +275,8 @@ class WorkloadEvents:
         if not self.state.results.open(event.operation_id, "stop", 1):
             return
         self._supersede_request(workload, event.operation_id)
+        if workload.replace_operation_id:
+            self.state.leave_rollout(workload, "refused", "superseded by a stop")
         workload.stop_reason = "hold"
         self.state.move(workload, Trigger.STOP_ASKED)
         self.state.command_stop(workload)
@@ -248,6 +299,18 @@ class WorkloadEvents:
         self.state.move(workload, Trigger.START_ASKED)
         self.state.command_start(workload)
 
+    def _on_dissociate_requested(self, event: DissociateRequested) -> None:
+        workload = self.state.workloads.get(event.workload_id)
+        if workload is None or workload.state not in (State.STARTING, State.RUNNING, State.STOPPED):
+            state = "no such workload" if workload is None else f"it is {workload.state}, and not placed"
+            self.state.results.refuse(event.workload_id, state, event.operation_id)
+            return
+        if not self.state.results.open(event.operation_id, "dissociate", 1):
+            return
+        self._supersede_request(workload, event.operation_id)
+        self.state.let_go(workload)
+        self.state.end(workload, Trigger.DISSOCIATED)
+
     def _on_timer_fired(self, event: TimerFired) -> None:
         for timer in self.state.timers.pop_due(self.state.at_ns):
             if timer.kind == "fence":
@@ -259,6 +322,14 @@ class WorkloadEvents:
             if timer.kind == "backoff":
                 self.state.move(workload, Trigger.BACKOFF_OVER)
                 self.state.requeue(workload)
+            elif timer.kind == "gate":
+                assert workload.previous is not None
+                previous = workload.previous
+                self.state.leave_rollout(workload, "rolled_back", "it has not become healthy in time")
+                self.state.restart_as(workload, previous)
+            elif timer.kind == "update":
+                if self.state.cluster.nodes[workload.row].state is not NodeState.LOST:
+                    self.state.command_update(workload)
             elif timer.kind == "start":
                 self.state.command_start(workload)
             elif self.state.cluster.nodes[workload.row].state is not NodeState.LOST:

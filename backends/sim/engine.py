@@ -12,16 +12,26 @@ from collections.abc import Sequence
 
 import msgspec
 
-from scheduler.commands import AnyCommand, PublishResult, StartWorkload, StopWorkload
+from scheduler.commands import (
+    AnyCommand,
+    PublishResult,
+    RemapWorkload,
+    StartWorkload,
+    StopWorkload,
+    UpdateWorkload,
+)
 from scheduler.events import (
     AnyEvent,
     NodeLost,
     NodeReturned,
     RemovalRequested,
     WorkloadExited,
+    WorkloadHealthChanged,
     WorkloadStarted,
     WorkloadStartFailed,
     WorkloadStopped,
+    WorkloadUpdated,
+    WorkloadUpdateFailed,
 )
 from scheduler.ports import Completion
 
@@ -30,20 +40,24 @@ class EngineModel(msgspec.Struct, frozen=True, kw_only=True):
     """Latencies and faults of all machines. Times in nanoseconds, ratios from 0 to 1.
 
     A start takes ``start_ns``, and before that ``image_pull_ns`` if the node does not have the image; a node keeps the
-    ``images_per_node_count`` images that it used last. A stop takes ``stop_ns``. ``jitter_ratio`` j multiplies each by
-    a uniform draw from [1-j, 1+j]. A node is slow with probability ``slow_node_ratio``; then starts, stops and services
-    take ``slow_node_factor`` times as long.
-    A start fails with ``start_failure_ratio``. A completion is lost with ``lost_completion_ratio``: a lost answer comes
+    ``images_per_node_count`` images that it used last. A stop takes ``stop_ns``, an update of what a workload may use
+    ``update_ns``. ``jitter_ratio`` j multiplies each by a uniform draw from [1-j, 1+j]. A node is slow with probability
+    ``slow_node_ratio``; then starts, stops, updates and services take ``slow_node_factor`` times as long.
+    A start fails with ``start_failure_ratio``, an update with ``update_failure_ratio``. With ``healthy_ns``, a workload
+    is reported healthy so long after its start. A completion is lost with ``lost_completion_ratio``: a lost answer comes
     when the core asks again; a lost exit is reported ``report_interval_ns`` later, with the node's next status report.
     A completion comes twice with ``duplicate_completion_ratio``.
     """
 
     start_ns: int = 0
     stop_ns: int = 0
+    update_ns: int = 0
+    healthy_ns: int | None = None
     image_pull_ns: int = 0
     images_per_node_count: int = 100
     jitter_ratio: float = 0.0
     start_failure_ratio: float = 0.0
+    update_failure_ratio: float = 0.0
     lost_completion_ratio: float = 0.0
     duplicate_completion_ratio: float = 0.0
     slow_node_ratio: float = 0.0
@@ -110,8 +124,12 @@ class SimulatedEngine:
         self._stop_attempts: dict[tuple[str, int], int] = {}
         self._answering: dict[tuple[str, int], tuple[str, int]] = {}
         model = self.model
-        self._is_ideal = not (model.jitter_ratio or model.start_failure_ratio or model.lost_completion_ratio) and not (
-            model.duplicate_completion_ratio or model.slow_node_ratio or model.image_pull_ns
+        self._updating: dict[tuple[str, int, int], tuple[str, int]] = {}
+        self._update_attempts: dict[tuple[str, int, int], int] = {}
+        self._is_ideal = (
+            not (model.jitter_ratio or model.start_failure_ratio or model.lost_completion_ratio)
+            and not (model.duplicate_completion_ratio or model.slow_node_ratio or model.image_pull_ns)
+            and model.healthy_ns is None
         )
 
     # -- what the driver tells ------------------------------------------------------------------------------------
@@ -141,8 +159,12 @@ class SimulatedEngine:
             return self._start(command)
         if type(command) is StopWorkload:
             return self._stop(command)
+        if type(command) is UpdateWorkload:
+            return self._update(command)
+        if type(command) is RemapWorkload:
+            return ()
         assert type(command) is PublishResult
-        if command.outcome in ("rejected", "lost", "failed"):
+        if command.outcome in ("rejected", "lost", "failed", "dissociated"):
             self.forget(command.subject)
         return ()
 
@@ -185,6 +207,9 @@ class SimulatedEngine:
             failed = WorkloadStartFailed(workload_id=workload_id, generation=generation, reason="injected fault")
             return self._unless_lost(Completion(delay_ns, failed), *key)
         answer = self._unless_lost(Completion(delay_ns, started), *key)
+        if model.healthy_ns is not None:
+            healthy = WorkloadHealthChanged(workload_id=workload_id, generation=generation, healthy=True)
+            answer = (*answer, Completion(delay_ns + model.healthy_ns, healthy))
         return answer if again else (*answer, *self._exit(workload_id, instance, delay_ns))
 
     def _has_image(self, node_id: str, image: str) -> bool:
@@ -230,6 +255,23 @@ class SimulatedEngine:
         key = (workload_id, generation, "stop", attempt)
         return self._unless_lost(Completion(self.model.duration_ns(self.model.stop_ns, node_id, *key), stopped), *key)
 
+    def _update(self, command: UpdateWorkload) -> Sequence[Completion]:
+        workload_id, generation, node_id = command.workload_id, command.generation, command.node_id
+        if node_id in self._down:
+            return ()
+        update = (workload_id, generation, command.revision)
+        self._updating[update] = (node_id, self._boots.get(node_id, 0))
+        attempt = self._update_attempts[update] = self._update_attempts.get(update, 0) + 1
+        key = (*update, "update", attempt)
+        model = self.model
+        delay_ns = model.duration_ns(model.update_ns, node_id, *key)
+        done: AnyEvent = WorkloadUpdated(workload_id=workload_id, generation=generation, revision=command.revision)
+        if model.update_failure_ratio and model.draw("fail", *key) < model.update_failure_ratio:
+            done = WorkloadUpdateFailed(
+                workload_id=workload_id, generation=generation, revision=command.revision, reason="injected fault"
+            )
+        return self._unless_lost(Completion(delay_ns, done), *key)
+
     def _unless_lost(self, completion: Completion, *key: object) -> Sequence[Completion]:
         return () if self.model.draw("lost", *key) < self.model.lost_completion_ratio else (completion,)
 
@@ -238,7 +280,7 @@ class SimulatedEngine:
     def observe(self, event: AnyEvent) -> int:
         """Take notice of an event that is due; return how many times the core gets to see it."""
         kind = type(event)
-        if kind is WorkloadExited or kind is WorkloadStarted:
+        if kind is WorkloadExited or kind is WorkloadStarted or kind is WorkloadHealthChanged:
             workload_id: str = event.workload_id  # type: ignore[union-attr]
             instance = self._running.get(workload_id)
             if instance is None or instance.generation != event.generation:  # type: ignore[union-attr]
@@ -255,6 +297,13 @@ class SimulatedEngine:
             if self._boots.get(node_id, 0) != boot:
                 return 0
             self._stop_attempts.pop(key, None)
+            return self._times(event)
+        if isinstance(event, WorkloadUpdated | WorkloadUpdateFailed):
+            update = (event.workload_id, event.generation, event.revision)
+            node_id, boot = self._updating.pop(update, ("", 0))
+            if self._boots.get(node_id, 0) != boot:
+                return 0
+            self._update_attempts.pop(update, None)
             return self._times(event)
         if isinstance(event, NodeLost):
             self._down[event.node_id] = None

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from scheduler.ports import UNLIMITED, Cap, Coupling, NodeColumns, NodeFacts, PoolView
-from scheduler.types import Int64Array, NodeIndex
+from scheduler.ports import UNLIMITED, NodeColumns, NodeFacts, ResourcePlugin
+from scheduler.types import Int64Array
 
 
-class LabelsPlugin:
+class LabelsPlugin(ResourcePlugin):
     """A vectorised, uncoupled plugin.
 
     Payload: a mapping from label to the list of values that will do, e.g. ``{"gpu_model": ["V100", "P100"]}``. Every
@@ -19,12 +19,6 @@ class LabelsPlugin:
     """
 
     name = "labels"
-    version = "1"
-    coupling: Coupling = "none"
-
-    def pools(self) -> Mapping[str, int]:
-        """No pools."""
-        return {}
 
     def parse(self, payload: Any) -> dict[str, list[str]]:
         """Sort labels and values, drop repeats."""
@@ -46,15 +40,3 @@ class LabelsPlugin:
             if all(labels.get(label) in values for label, values in request.items()):
                 capacity[position] = UNLIMITED
         return capacity
-
-    def caps(self, request: Any, facts: NodeFacts, pools: PoolView) -> Sequence[Cap]:
-        """No caps."""
-        return ()
-
-    def charges(self, request: Any, row: NodeIndex, facts: NodeFacts) -> Mapping[str, int]:
-        """No charges."""
-        return {}
-
-    def engine_args(self, request: Any) -> Mapping[str, Any]:
-        """Nothing for the engine."""
-        return {}

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from scheduler.ports import Cap, Coupling, NodeColumns, NodeFacts, PoolView
-from scheduler.types import Int64Array, NodeIndex
+from scheduler.ports import Cap, NodeFacts, PoolView, ResourcePlugin
+from scheduler.types import NodeIndex
 
 
-class LicencesPlugin:
+class LicencesPlugin(ResourcePlugin):
     """A coupled plugin: a placement anywhere leaves fewer licences for all rows.
 
     Parameters: ``limits``, a mapping from licence to how many there are. Payload: a mapping from licence to how many
@@ -19,8 +19,7 @@ class LicencesPlugin:
     """
 
     name = "licences"
-    version = "1"
-    coupling: Coupling = "cluster"
+    coupling = "cluster"
 
     def __init__(self, limits: Mapping[str, int] | None = None) -> None:
         self.limits = dict(limits or {})
@@ -47,10 +46,6 @@ class LicencesPlugin:
             parsed[licence] = number
         return parsed
 
-    def capacity(self, request: Any, nodes: NodeColumns, facts: NodeFacts) -> Int64Array | None:
-        """No bound per row."""
-        return None
-
     def caps(self, request: dict[str, int], facts: NodeFacts, pools: PoolView) -> Sequence[Cap]:
         """One cap over the whole cluster for each licence asked."""
         everywhere = np.zeros(facts.row_count, dtype=np.int32)
@@ -62,7 +57,3 @@ class LicencesPlugin:
     def charges(self, request: dict[str, int], row: NodeIndex, facts: NodeFacts) -> Mapping[str, int]:
         """What one copy takes, wherever it is."""
         return {f"licences/{licence}": number for licence, number in request.items()}
-
-    def engine_args(self, request: Any) -> Mapping[str, Any]:
-        """Nothing for the engine."""
-        return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scheduler.plugins.cpu_plans import Cores, PlanRequest, iterate_plans
 from scheduler.types import FloatArray, Int64Array, MaskArray
 
 
@@ -34,3 +35,26 @@ def first_class_that_fits(needs: Int64Array, heads: Int64Array, free: Int64Array
     """Of the classes that fit on at least one of the rows, the one with the least head, -1 where there is none."""
     fitting = [c for c in range(len(needs)) if (free[:, rows] >= needs[c][:, None]).all(axis=0).any()]
     return min(fitting, key=lambda c: tuple(heads[c]), default=-1)
+
+
+def cpu_plan_counts(
+    free: Int64Array,
+    core_count: int,
+    numa_cores: Int64Array,
+    numa_starts: Int64Array,
+    pieces: int,
+    share_base: int,
+    max_share: int,
+    memory: int,
+    numa_nodes: int,
+) -> Int64Array:
+    """The number of plans of every row: build them all, and count."""
+    request = PlanRequest(pieces, share_base, max_share, memory, numa_nodes)
+    members = [cores.tolist() for cores in np.split(numa_cores, numa_starts[1:-1])] if len(numa_starts) > 1 else []
+    return np.array(
+        [
+            sum(1 for _ in iterate_plans(Cores(row[:core_count], members, row[core_count:]), request))
+            for row in free.tolist()
+        ],
+        dtype=np.int64,
+    )

@@ -7,17 +7,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.ledger import Ledger, OvercommitError
+from scheduler.cluster import Cluster
+from scheduler.ledger import Claim, Ledger, OvercommitError
 
 ROWS = 3
 AMOUNTS = st.tuples(st.integers(0, 5), st.integers(0, 5))
 
 
 def ledger(*totals: tuple[int, int]) -> Ledger:
-    made = Ledger(2)
+    made = Ledger(2, Cluster().marks)
     for total in totals:
         made.add_row(total)
     return made
+
+
+def charge(of: Ledger, pools: dict[str, int]) -> None:
+    of.hold(0, Claim((0, 0), pools))
+
+
+def refund(of: Ledger, pools: dict[str, int]) -> None:
+    of.drop(0, Claim((0, 0), pools))
 
 
 def columns(of: Ledger) -> list[list[int]]:
@@ -54,7 +63,7 @@ def test_work_that_is_there_already_may_overcommit_and_then_blocks_only_what_it_
 
 
 def test_growth_keeps_columns_and_the_change_log() -> None:
-    made = Ledger(2)
+    made = Ledger(2, Cluster().marks)
     for row in range(5000):
         assert made.add_row((row, 2 * row)) == row
         if row % 7 == 0:
@@ -96,10 +105,10 @@ def test_a_smaller_capacity_frees_nothing_and_a_larger_one_does() -> None:
 def test_pools_are_charged_refunded_and_forgotten_at_zero() -> None:
     made = ledger((1, 1))
     made.pool_total["licences/matlab"] = 3
-    made.charge({"licences/matlab": 2, "counted": 1})
+    charge(made, {"licences/matlab": 2, "counted": 1})
     assert (made.pool_free("licences/matlab"), made.pool_free("counted")) == (1, None)
     assert not made.freed_pools
-    made.refund({"licences/matlab": 2})
+    refund(made, {"licences/matlab": 2})
     assert made.pool_used == {"counted": 1}
     assert made.freed_pools
 
@@ -139,7 +148,7 @@ def test_a_savepoint_restores_every_column_pool_and_note(
 ) -> None:
     made = ledger(*[(20, 20)] * ROWS)
     made.pool_total["p"] = 100
-    made.charge({"p": 50})
+    charge(made, {"p": 50})
     for row, amounts in before:
         made.reserve(row, amounts, as_found=True)
     made.set_live(2, False)
@@ -153,9 +162,9 @@ def test_a_savepoint_restores_every_column_pool_and_note(
             elif what == "release":
                 made.release(row, amounts)
             elif what == "charge":
-                made.charge({"p": amounts[0] + 1, "q": 1})
+                charge(made, {"p": amounts[0] + 1, "q": 1})
             elif made.pool_used.get("p", 0) >= amounts[0] + 1:
-                made.refund({"p": amounts[0] + 1})
+                refund(made, {"p": amounts[0] + 1})
     after = (columns(made), list(made.live_used), list(made.live_total), dict(made.pool_used), dict(made.freed_rows))
     assert after == state
     assert not made.freed_pools

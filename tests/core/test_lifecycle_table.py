@@ -46,7 +46,7 @@ def test_every_state_can_still_end() -> None:
 def test_every_trigger_is_used_and_every_state_has_a_part() -> None:
     assert {trigger for _, trigger in TRANSITIONS} == set(Trigger)
     assert list(PARTITION) == list(State)
-    names = "queued starting running stopping completed failed killed rejected lost"
+    names = "queued starting running stopping completed failed killed rejected lost dissociated"
     assert set(PARTITION.values()) == set(names.split())
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from core_kit import details, harness, node, published, starts, with_nodes
+import pytest
+from core_kit import harness, node, starts, with_nodes
 
 from scheduler.config import CoreConfig, PluginConfig
 from scheduler.events import NodeLost, NodeRemoved
+from scheduler.plan import PluginError
 from scheduler.plugins.labels import LabelsPlugin
-from scheduler.ports import Cap, Coupling
+from scheduler.ports import Cap, Coupling, ResourcePlugin
 from scheduler.testing import Harness
 from scheduler.testing.harness import placements
 
@@ -93,26 +95,20 @@ def test_the_licence_of_a_removed_node_is_refunded_and_that_of_a_lost_one_is_not
         assert placements(h.step(event)) == placed
 
 
-class Spread:
+class Spread(ResourcePlugin):
     """At most two copies a rack, counted over what the pools say: a plugin with caps by domain."""
 
-    version = "1"
-    coupling: Coupling = "domain"
+    coupling: ClassVar[Coupling] = "domain"
 
     def __init__(self, name: str = "spread", key: str = "rack") -> None:
-        self.name = name
+        self.name = name  # type: ignore[misc]
+        self.engine_keys = (key,)  # type: ignore[misc]
         self.key = key
-
-    def pools(self) -> Mapping[str, int]:
-        return {}
 
     def parse(self, payload: Any) -> Any:
         if not isinstance(payload, int):
             raise ValueError(f"{self.name}: {payload!r} is not a number of copies a rack")
         return payload
-
-    def capacity(self, request: Any, nodes: Any, facts: Any) -> Any:
-        return None
 
     def caps(self, request: Any, facts: Any, pools: Any) -> Sequence[Cap]:
         used = [pools.pool_used.get(f"{self.name}/{d}", 0) for d in range(facts.domain_count("rack"))]
@@ -122,7 +118,7 @@ class Spread:
         domain = int(facts.domain_ids("rack")[row])
         return {f"{self.name}/{domain}": 1} if domain >= 0 else {}
 
-    def engine_args(self, request: Any) -> Mapping[str, Any]:
+    def engine_args(self, request: Any, assignment: Any, shared: Any) -> Mapping[str, Any]:
         return {self.key: request}
 
 
@@ -157,8 +153,13 @@ def test_engine_arguments_of_all_plugins_are_merged() -> None:
     assert start.engine_args is None
 
 
-def test_an_engine_argument_given_twice_is_refused_and_names_both() -> None:
-    h = spread_over_racks(Spread("one"), Spread("two"))
-    commands = h.submit("w", 1, 1, payloads={"one": 1, "two": 2})
-    assert published(commands) == [("w", "refused", "")]
-    assert details(commands) == ["engine argument 'rack' is given by both plugins 'one' and 'two'"]
+def test_two_plugins_that_give_the_same_engine_argument_are_refused_and_both_named() -> None:
+    with pytest.raises(ValueError, match="'rack' is given by both plugins 'one' and 'two'"):
+        spread_over_racks(Spread("one"), Spread("two"))
+
+
+def test_a_plugin_that_gives_an_argument_it_did_not_declare_is_named() -> None:
+    liar = Spread("liar", "a")
+    liar.engine_keys = ()  # type: ignore[misc]
+    with pytest.raises(PluginError, match="'liar': it gives 'a'"):
+        spread_over_racks(liar).submit("w", 1, 1, payloads={"liar": 1})

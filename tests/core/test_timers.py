@@ -17,10 +17,10 @@ def kinds(timers: list[Timer]) -> list[tuple[int, str, str]]:
 def test_due_timers_come_by_instant_and_then_by_creation() -> None:
     timers = Timers(lambda timer: True)
     timers.add_deadline("start", 10, "a", 1)
-    timers.add_backoff(10, "b", 1)
-    timers.add_backoff(5, "c", 1)
+    timers.add_delay("backoff", 10, "b", 1)
+    timers.add_delay("backoff", 5, "c", 1)
     timers.add_deadline("stop", 10, "d", 1)
-    timers.add_backoff(11, "e", 1)
+    timers.add_delay("backoff", 11, "e", 1)
     assert timers.next_ns() == 5
     assert kinds(timers.pop_due(4)) == []
     assert kinds(timers.pop_due(10)) == [
@@ -39,10 +39,10 @@ def test_a_timer_that_no_longer_matters_is_never_seen() -> None:
     timers = Timers(lambda timer: timer.workload_id in relevant)
     timers.add_deadline("start", 1, "a", 1)
     timers.add_deadline("start", 2, "b", 1)
-    timers.add_backoff(1, "c", 1)
+    timers.add_delay("backoff", 1, "c", 1)
     relevant -= {"a", "c"}
     assert timers.next_ns() == 2
-    timers.add_backoff(2, "a", 1)
+    timers.add_delay("backoff", 2, "a", 1)
     assert kinds(timers.pop_due(9)) == [(2, "start", "b")]
     relevant -= {"b"}
     timers.add_deadline("start", 3, "b", 1)
@@ -57,7 +57,7 @@ def test_a_dump_goes_on_as_before() -> None:
     for number in range(60):
         at_ns += draw.randint(0, 3)
         timers.add_deadline(draw.choice(["start", "stop"]), at_ns + 50, f"w{number}", draw.randint(1, 4))
-        timers.add_backoff(at_ns + draw.randint(0, 90), f"w{number}", draw.randint(1, 4))
+        timers.add_delay("backoff", at_ns + draw.randint(0, 90), f"w{number}", draw.randint(1, 4))
     again = Timers(lambda timer: timer.generation != 3)
     again.load(*timers.dump())
     while (due := timers.next_ns()) is not None:

@@ -1,0 +1,119 @@
+"""Demand that changes over time: a node must be able to carry the sum of all curves at every point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scheduler.ports import (
+    COPIES_MAX,
+    UNLIMITED,
+    Assignment,
+    ExactPlugin,
+    Inventory,
+    NodeColumns,
+    NodeFacts,
+    NodeSlots,
+)
+from scheduler.types import Int64Array
+
+_AMOUNTS = "amounts"
+
+
+class CurvePlugin(ExactPlugin):
+    """Resources with one amount for each of a fixed number of points in time, such as the hours of a day.
+
+    Parameters: ``points``, how many points there are; ``names``, the resources. Amounts are integers of at least 0 in
+    whatever base unit the nodes use, e.g. millicores and bytes. Slots: ``<name>@<point>``, all points of the first
+    name, then those of the second, and so on.
+
+    A node says how much it has, e.g. ``{"cpu": 32000, "memory": 64000}``: a number for all points, or a list with one
+    for each. It has nothing of what it does not name. A workload says in the same way what it needs. In canonical form
+    every curve is a list, curves of nothing are left out, and ``amounts`` gives what is needed by slot: that mapping is
+    the assignment of every workload with the request, so that the curves are kept once.
+    """
+
+    name = "curve"
+
+    def __init__(self, points: int = 98, names: Sequence[str] = ("cpu", "memory")) -> None:
+        if not isinstance(points, int) or isinstance(points, bool) or points < 1:
+            raise ValueError(f"curve.points: {points!r} must be a whole number of at least 1")
+        are_texts = not isinstance(names, str) and all(isinstance(name, str) and name for name in names)
+        if not are_texts or not names or len(set(names)) < len(names) or _AMOUNTS in names:
+            raise ValueError(f"curve.names: {names!r} must be different names, at least one, none of them {_AMOUNTS!r}")
+        self.points = points
+        self.names = tuple(names)
+        self._slots = tuple(f"{name}@{point}" for name in self.names for point in range(points))
+
+    def parse(self, payload: Any) -> dict[str, Any]:
+        """Return the curves in the order of the names, and ``amounts``; given amounts have to agree."""
+        curves = self._curves({name: curve for name, curve in _mapping(payload).items() if name != _AMOUNTS})
+        amounts = {slot: amount for slot, amount in zip(self._slots, self._by_slot(curves), strict=True) if amount}
+        if payload.get(_AMOUNTS, amounts) != amounts:
+            raise ValueError(f"curve.{_AMOUNTS}: it must agree with the curves; leave it out")
+        return {**curves, _AMOUNTS: amounts}
+
+    def inventory(self, payload: Any, capacity: Mapping[str, int], labels: Mapping[str, str]) -> Inventory | None:
+        """All slots, whichever of them the node has something of; None where it has nothing at all."""
+        curves = {} if payload is None else self._curves(_mapping(payload))
+        return Inventory(slots=self._slots, total=tuple(self._by_slot(curves))) if curves else None
+
+    def change_node(self, payload: Any, change: Any, *, is_delta: bool) -> Any:
+        """Put ``change`` in place; differences are refused."""
+        changed = super().change_node(payload, change, is_delta=is_delta)
+        self.inventory(changed, {}, {})
+        return changed
+
+    def capacity(self, request: Any, nodes: NodeColumns, facts: NodeFacts) -> Int64Array:
+        """At most `COPIES_MAX`. Rows that cannot carry the peaks are sorted out before all points are looked at."""
+        assert nodes.slots is not None, "the framework gives an exact plugin its slots"
+        if not request[_AMOUNTS]:
+            return np.full(len(nodes.rows), UNLIMITED, dtype=np.int64)
+        copies = np.zeros(len(nodes.rows), dtype=np.int64)
+        if not (nodes.slots.inventory_ids >= 0).any():
+            return copies
+        need = np.array(self._by_slot(request), dtype=np.int64)
+        by_name = need.reshape(len(self.names), self.points)
+        asked = np.flatnonzero(by_name.any(axis=1))
+        peaks = asked * self.points + by_name[asked].argmax(axis=1)
+        rows = np.flatnonzero((nodes.slots.free[:, peaks] >= need[peaks]).all(axis=1))
+        quotients = nodes.slots.free[rows, : len(need)]
+        quotients //= np.maximum(need, 1)
+        copies[rows] = quotients.min(axis=1, where=need > 0, initial=COPIES_MAX)
+        return np.maximum(copies, 0)
+
+    def assign(self, request: Any, node: NodeSlots, count: int) -> list[Assignment]:
+        """As many copies as every point can carry; all hold the mapping that the request brings."""
+        if not request[_AMOUNTS]:
+            return [Assignment(amounts={})] * count
+        need = self._by_slot(request)
+        copies = min([count, *(free // amount for free, amount in zip(node.free, need, strict=True) if amount)])
+        return [Assignment(amounts=request[_AMOUNTS])] * copies
+
+    def _curves(self, payload: Mapping[str, Any]) -> dict[str, list[int]]:
+        for name in payload:
+            if name not in self.names:
+                raise ValueError(f"curve.{name}: no such resource; the cluster has: {', '.join(self.names)}")
+        curves = {name: self._curve(name, payload[name]) for name in self.names if name in payload}
+        return {name: curve for name, curve in curves.items() if any(curve)}
+
+    def _curve(self, name: str, given: Any) -> list[int]:
+        curve = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * self.points
+        if len(curve) != self.points:
+            raise ValueError(f"curve.{name}: {len(curve)} points; give one number, or {self.points}")
+        for point, amount in enumerate(curve):
+            if not isinstance(amount, int) or isinstance(amount, bool) or not 0 <= amount <= UNLIMITED:
+                raise ValueError(f"curve.{name}: {amount!r} at point {point} must be a whole number of at least 0")
+        return curve
+
+    def _by_slot(self, curves: Mapping[str, Any]) -> list[int]:
+        nothing = [0] * self.points
+        return [amount for name in self.names for amount in curves.get(name, nothing)]
+
+
+def _mapping(payload: Any) -> Mapping[str, Any]:
+    if not isinstance(payload, Mapping):
+        raise ValueError(f"curve: {payload!r} must be a mapping from resource to one number or a list of them")
+    return payload

@@ -1,0 +1,567 @@
+"""GPUs: which devices a workload holds, whole or in thousandths, and how they are linked."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+
+from scheduler.ports import (
+    COPIES_MAX,
+    UNLIMITED,
+    Assignment,
+    ExactPlugin,
+    Inventory,
+    NodeColumns,
+    NodeFacts,
+    NodeSlots,
+    Usage,
+)
+from scheduler.types import Int64Array
+
+WHOLE = 1000
+"""Milli of a whole device."""
+
+_DEVICES_MAX = 1024
+_MEMORY_SUFFIX = "/memory"
+_SIZE = re.compile(r"(\d+)([KMGT])", re.ASCII | re.IGNORECASE)
+_SIZE_FACTORS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class Group(TypedDict):
+    """``count`` distinct devices of one of ``models`` ([] for any), ``milli`` and ``memory`` (bytes) of each."""
+
+    count: int
+    milli: int
+    models: list[str]
+    memory: int
+
+
+class Layout(TypedDict):
+    """By device, in order: its model, the position of its memory among the slots (-1 for none), its island."""
+
+    models: list[str]
+    memory_slots: list[int]
+    islands: list[int]
+
+
+class _Device(NamedTuple):
+    id: str
+    model: str
+    memory: int = 0
+    island: str = ""
+
+
+class GpuPlugin(ExactPlugin):
+    """Devices with models, memory, sharing and topology.
+
+    Parameter: ``unasked_capacity``, the capacity for a request that asks for no device; None for no limit.
+
+    Slots: ``<device id>``, 1000 milli each, in the order given; then ``<device id>/memory`` in bytes for those devices
+    whose memory is known. Sizes may be written with K, M, G or T, powers of 1024.
+
+    A node says one of:
+
+    * ``{"devices": [{"id": "0", "model": "V100", "memory": "32G", "numa": 0, "link": "a"}, ...]}``; only id and model
+      are required. Devices of one link form an *island*, those without a link one for each NUMA node, the rest one
+      more.
+    * ``{"model": "V100", "count": 8, "memory": "32G", "islands": [[0, 1, 2, 3], [4, 5, 6, 7]]}``; ids count from "0".
+    * ``{"prod_count_map": {"V100": 4, "T4": 2}}``; ids are ``T4-0``, ``T4-1``, ``V100-0``, ..., models sorted.
+    * nothing: if it has the label ``gpu_model`` and an amount of the dimension "gpu" in milli, it has that many whole
+      devices of that model; otherwise none.
+
+    A workload says one of:
+
+    * ``{"count": 2, "milli": 500, "models": ["V100", "P100"], "memory": "8G"}``: that much of each of so many distinct
+      devices of any of the models. By default 1 device, 1000 milli, any model, no memory.
+    * ``{"prod_count_map": {"V100": 1, "T4": 2}}``: whole devices of every one of the models.
+    * ``{"groups": [...]}``: several of the first form at once, which is the canonical form. Devices are distinct within
+      a group; groups of less than whole devices may meet on one. Groups with the fewest models are served first.
+
+    A whole device must be free altogether and is taken with all its memory; ``memory`` then says how large it has to be
+    at least. A shared device gives the memory that is asked. A device whose memory is not known has none.
+
+    Which devices: one shared device is the fitting one with the least milli left. Several shared devices are those with
+    room for the most further copies, then the most milli left, so that the number of copies is the largest possible.
+    Whole devices come from the island with the fewest free ones that has enough; where none has, all of the island with
+    the most, and the others by the same rule. All ties go to the first island or device.
+    """
+
+    name = "gpu"
+    engine_keys = ("gpu_devices", "gpu_milli")
+
+    def __init__(self, unasked_capacity: int | None = None) -> None:
+        if unasked_capacity is not None:
+            _integer(".unasked_capacity", unasked_capacity, 0)
+        self.unasked_capacity = unasked_capacity
+
+    def parse(self, payload: Any) -> dict[str, list[Group]]:
+        """Return ``{"groups": [...]}`` with every field, fewest models first, without groups of no devices."""
+        _check_mapping("", payload)
+        if "groups" in payload:
+            _check_keys("", payload, ("groups",))
+            given = _sequence(".groups", payload["groups"])
+            groups = [_parse_group(f".groups[{index}]", group) for index, group in enumerate(given)]
+        elif "prod_count_map" in payload:
+            groups = [_group(cards, models=[model]) for model, cards in _parse_cards(payload, 0).items()]
+        else:
+            groups = [_parse_group("", payload)] if payload else []
+        return {"groups": sorted((group for group in groups if group["count"]), key=_group_order)}
+
+    def merge(self, request: Any, change: Any) -> dict[str, list[Group]]:
+        """Add ``change`` to the request: ``count``, ``milli`` and ``memory`` of its only group, or cards by model.
+
+        Sums below 0 become 0, and what has no device or no milli left is gone. Cards are added to the first group of
+        whole devices of just that model, and are a new group where there is none. Where nothing was asked, a device is
+        whole unless the change says otherwise.
+        """
+        _check_mapping("", change)
+        groups: list[Group] = request["groups"]
+        if "prod_count_map" in change:
+            return self.parse({"groups": _with_cards(groups, _parse_cards(change, -UNLIMITED))})
+        _check_keys("", change, ("count", "milli", "memory"))
+        if len(groups) > 1:
+            raise ValueError(f"gpu.groups: {len(groups)} groups; change them by prod_count_map or replace the workload")
+        held = groups[0] if groups else _group(0, milli=0 if "milli" in change else WHOLE)
+        merged = Group(
+            count=max(0, held["count"] + _integer(".count", change.get("count", 0))),
+            milli=max(0, held["milli"] + _integer(".milli", change.get("milli", 0))),
+            models=held["models"],
+            memory=max(0, held["memory"] + _integer(".memory", change.get("memory", 0))),
+        )
+        return self.parse({"groups": [merged] if merged["milli"] else []})
+
+    def inventory(self, payload: Any, capacity: Mapping[str, int], labels: Mapping[str, str]) -> Inventory | None:
+        """One slot a device and one for each memory that is known; None without devices."""
+        devices = _labelled_devices(capacity, labels) if payload is None else _parse_devices(payload)
+        if not devices:
+            return None
+        islands = list(dict.fromkeys(device.island for device in devices))
+        sized = [device for device in devices if device.memory]
+        slots = (*(device.id for device in devices), *(device.id + _MEMORY_SUFFIX for device in sized))
+        memory_slots = {device.id: len(devices) + index for index, device in enumerate(sized)}
+        layout = Layout(
+            models=[device.model for device in devices],
+            memory_slots=[memory_slots.get(device.id, -1) for device in devices],
+            islands=[islands.index(device.island) for device in devices],
+        )
+        total = (*(WHOLE for _ in devices), *(device.memory for device in sized))
+        return Inventory(slots=slots, total=total, layout=layout)
+
+    def change_node(self, payload: Any, change: Any, *, is_delta: bool) -> Any:
+        """Put ``change`` in place, or add its ``count`` or ``prod_count_map`` to a payload of the same form.
+
+        The devices with the highest numbers go first, and what is added comes after the last.
+        """
+        changed = _with_difference(payload, change) if is_delta else change
+        if changed is not None:
+            _parse_devices(changed)
+        return changed
+
+    def capacity(self, request: Any, nodes: NodeColumns, facts: NodeFacts) -> Int64Array:
+        """At most `COPIES_MAX`; without simulation unless several groups compete for the same models."""
+        assert nodes.slots is not None, "the framework gives an exact plugin its slots"
+        groups: list[Group] = request["groups"]
+        if not groups:
+            unasked = UNLIMITED if self.unasked_capacity is None else self.unasked_capacity
+            return np.full(len(nodes.rows), unasked, dtype=np.int64)
+        if not _are_independent(groups):
+            simulated = super().capacity(request, nodes, facts)
+            assert simulated is not None, "an exact plugin counts"
+            return simulated
+        copies = np.zeros(len(nodes.rows), dtype=np.int64)
+        for inventory_id in np.unique(nodes.slots.inventory_ids).tolist():
+            if inventory_id >= 0:
+                alike = np.flatnonzero(nodes.slots.inventory_ids == inventory_id)
+                inventory, free = nodes.slots.inventories[inventory_id], nodes.slots.free[alike]
+                by_group = [_copies(_unit_columns(group, inventory, free), group["count"]) for group in groups]
+                copies[alike] = np.min(by_group, axis=0)
+        return np.minimum(copies, COPIES_MAX)
+
+    def usage(self, request: Any, nodes: NodeColumns, facts: NodeFacts) -> Usage:
+        """Milli used and asked, as shares of all milli of the node; 0 where it has none. Memory does not count."""
+        assert nodes.slots is not None, "the framework gives an exact plugin its slots"
+        devices = np.array([len(inventory.layout["models"]) for inventory in nodes.slots.inventories] + [0])
+        counts = devices[nodes.slots.inventory_ids]  # -1 picks the last
+        total = counts * WHOLE
+        is_device = np.arange(nodes.slots.free.shape[1]) < counts[:, np.newaxis]
+        used = total - np.where(is_device, nodes.slots.free, 0).sum(axis=1)
+        asked = sum(group["count"] * group["milli"] for group in request["groups"])
+        divisor = np.maximum(total, 1)
+        return Usage(usage=used / divisor, rate=np.where(total > 0, float(asked), 0.0) / divisor)
+
+    def assign(self, request: Any, node: NodeSlots, count: int) -> list[Assignment]:
+        """Choose devices as the class says. ``detail["devices"]`` lists their ids, group by group."""
+        groups: list[Group] = request["groups"]
+        if not groups:
+            return [Assignment(amounts={})] * count
+        if _are_independent(groups):
+            by_group = [_sets(group, node, _units(group, node), count) for group in groups]
+            return [_grant(groups, chosen, node.inventory) for chosen in zip(*by_group, strict=False)]
+        granted: list[Assignment] = []
+        while len(granted) < count and (chosen := _one_copy(groups, node, ())) is not None:
+            granted.append(_grant(groups, chosen, node.inventory))
+        return granted
+
+    def reassign(self, request: Any, node: NodeSlots, held: Assignment, held_request: Any) -> Assignment | None:
+        """Keep the devices that still fit, in order; new whole ones come from the islands of those kept, if possible.
+
+        Where competing groups do not all fit that way, nothing is kept.
+        """
+        groups: list[Group] = request["groups"]
+        positions = {slot: position for position, slot in enumerate(node.inventory.slots)}
+        held_ids: Sequence[str] = held.detail["devices"] if held.detail else ()
+        held_devices = [positions[device_id] for device_id in held_ids if device_id in positions]
+        chosen = _one_copy(groups, NodeSlots(node.inventory, list(node.free)), held_devices)
+        if not groups or chosen is None:
+            return super().reassign(request, node, held, held_request)
+        return _grant(groups, chosen, node.inventory)
+
+    def engine_args(self, request: Any, assignment: Assignment | None, shared: Any) -> Mapping[str, Any]:
+        """The ids, and the milli of each, group by group; nothing where no device is held."""
+        if assignment is None or not assignment.detail:
+            return {}
+        milli = [group["milli"] for group in request["groups"] for _ in range(group["count"])]
+        return {"gpu_devices": list(assignment.detail["devices"]), "gpu_milli": milli}
+
+
+def _group(count: int, milli: int = WHOLE, models: Sequence[str] = (), memory: int = 0) -> Group:
+    return Group(count=count, milli=milli, models=sorted(set(models)), memory=memory)
+
+
+def _group_order(group: Group) -> tuple[bool, int, list[str], int, int, int]:
+    models = group["models"]
+    return not models, len(models), models, -group["milli"], -group["count"], -group["memory"]
+
+
+def _are_independent(groups: Sequence[Group]) -> bool:
+    """Whether no device suits two of the groups, whatever the node."""
+    models = [model for group in groups for model in group["models"]]
+    return len(groups) == 1 or (all(group["models"] for group in groups) and len(models) == len(set(models)))
+
+
+# What fits
+
+
+def _candidates(group: Group, inventory: Inventory) -> list[int]:
+    """The devices that suit, in order, no matter what is taken of them."""
+    layout: Layout = inventory.layout
+    total = (*inventory.total, 0)  # -1, no memory, picks the last
+    return [
+        device
+        for device, (model, memory_slot) in enumerate(zip(layout["models"], layout["memory_slots"], strict=True))
+        if (not group["models"] or model in group["models"]) and total[memory_slot] >= group["memory"]
+    ]
+
+
+def _units(group: Group, node: NodeSlots) -> dict[int, int]:
+    """How often the group's share of a device can be taken from each candidate: at least once."""
+    milli, memory = group["milli"], group["memory"]
+    inventory, free = node
+    units = {}
+    for device in _candidates(group, inventory):
+        memory_slot = inventory.layout["memory_slots"][device]
+        if milli == WHOLE:
+            is_whole = memory_slot < 0 or free[memory_slot] == inventory.total[memory_slot]
+            number = int(is_whole and free[device] == WHOLE)
+        else:
+            number = free[device] // milli
+            if memory:
+                number = min(number, free[memory_slot] // memory)
+        if number > 0:
+            units[device] = number
+    return units
+
+
+def _unit_columns(group: Group, inventory: Inventory, free: Int64Array) -> Int64Array:
+    """`_units` for all rows of ``free`` (rows, slots): an array (rows, candidates)."""
+    candidates = _candidates(group, inventory)
+    memory_slots = [inventory.layout["memory_slots"][device] for device in candidates]
+    units: Int64Array = free[:, candidates] // group["milli"]
+    if group["milli"] == WHOLE:
+        for column, memory_slot in enumerate(memory_slots):
+            if memory_slot >= 0:
+                units[:, column] *= free[:, memory_slot] == inventory.total[memory_slot]
+    elif group["memory"]:
+        units = np.minimum(units, free[:, memory_slots] // group["memory"])
+    return np.maximum(units, 0)
+
+
+def _copies(units: Int64Array, count: int) -> Int64Array:
+    """The most copies of ``count`` distinct devices each, by row of ``units`` (rows, devices).
+
+    A device serves a copy at most once. So j devices can give t copies j t units at most, and the others have to give
+    the rest: t is at most (sum of the others) // (count - j), tightest for the j with the most units. The least of
+    these bounds over j < count is reached by always taking the devices with the most units left (`_widest_sets`).
+    """
+    others: Int64Array = units.sum(axis=1)
+    copies: Int64Array = others // count
+    if count > 1:
+        falling = -np.sort(-units, axis=1)
+        for index in range(min(count - 1, units.shape[1])):
+            others = others - falling[:, index]
+            copies = np.minimum(copies, others // (count - index - 1))
+    return copies
+
+
+# Which devices
+
+
+def _sets(group: Group, node: NodeSlots, units: Mapping[int, int], most: int) -> list[list[int]]:
+    """The devices of up to ``most`` copies of the group, in the order in which they are to be used."""
+    if group["milli"] == WHOLE:
+        return _linked_sets(list(units), node.inventory.layout["islands"], group["count"], most)
+    if group["count"] == 1:
+        return _fullest_devices(units, node.free, most)
+    return _widest_sets(group, units, node.free, most)
+
+
+def _linked_sets(free_devices: list[int], islands: Sequence[int], count: int, most: int) -> list[list[int]]:
+    sets: list[list[int]] = []
+    while len(free_devices) >= count and len(sets) < most:
+        sets.append(_linked_set(free_devices, islands, count))
+        free_devices = [device for device in free_devices if device not in sets[-1]]
+    return sets
+
+
+def _linked_set(free_devices: Sequence[int], islands: Sequence[int], count: int) -> list[int]:
+    """``count`` of at least as many devices, in order, from as few islands as possible."""
+    members: dict[int, list[int]] = {island: [] for island in sorted({islands[device] for device in free_devices})}
+    for device in free_devices:
+        members[islands[device]].append(device)
+    sufficient = [devices for devices in members.values() if len(devices) >= count]
+    if sufficient:
+        return min(sufficient, key=len)[:count]
+    largest = max(members.values(), key=len)
+    others = [device for device in free_devices if device not in largest]
+    return sorted(largest + _linked_set(others, islands, count - len(largest)))
+
+
+def _fullest_devices(units: Mapping[int, int], free: Sequence[int], most: int) -> list[list[int]]:
+    """One device each: the one with the least left stays it until it is used up."""
+    sets: list[list[int]] = []
+    for device in sorted(units, key=lambda device: (free[device], device)):
+        sets += [[device]] * min(units[device], most - len(sets))
+    return sets
+
+
+def _widest_sets(group: Group, units: Mapping[int, int], free: Sequence[int], most: int) -> list[list[int]]:
+    """Several devices each, always those with the most units left; ties to the most milli left."""
+    heap = [(-number, -free[device], device) for device, number in units.items()]
+    heapq.heapify(heap)
+    sets: list[list[int]] = []
+    while len(heap) >= group["count"] and len(sets) < most:
+        taken = [heapq.heappop(heap) for _ in range(group["count"])]
+        sets.append(sorted(device for _, _, device in taken))
+        for number, milli, device in taken:
+            if number < -1:
+                heapq.heappush(heap, (number + 1, milli + group["milli"], device))
+    return sets
+
+
+def _one_copy(groups: Sequence[Group], node: NodeSlots, held: Sequence[int]) -> list[list[int]] | None:
+    """The devices of one copy, held ones first, group by group; they are taken out of ``node.free``."""
+    left = list(held)
+    chosen = []
+    for group in groups:
+        units = _units(group, node)
+        kept = [device for device in dict.fromkeys(left) if device in units][: group["count"]]
+        for device in kept:
+            left.remove(device)
+        added = _additional(group, node, units, kept)
+        if added is None:
+            return None
+        chosen.append(kept + added)
+        for device in chosen[-1]:
+            for position, amount in _takings(group, node.inventory, device):
+                node.free[position] -= amount
+    return chosen
+
+
+def _additional(group: Group, node: NodeSlots, units: Mapping[int, int], kept: Sequence[int]) -> list[int] | None:
+    """What the group needs besides the devices that it keeps; None where there is not enough."""
+    missing = group["count"] - len(kept)
+    others = {device: number for device, number in units.items() if device not in kept}
+    near: list[int] = []
+    if group["milli"] == WHOLE:
+        islands = node.inventory.layout["islands"]
+        kept_islands = {islands[device] for device in kept}
+        near = [device for device in others if islands[device] in kept_islands][:missing]
+        missing -= len(near)
+        others = {device: number for device, number in others.items() if device not in near}
+    if not missing:
+        return near
+    rest = _sets(_group(missing, group["milli"]), node, others, 1)
+    return near + rest[0] if rest else None
+
+
+def _takings(group: Group, inventory: Inventory, device: int) -> list[tuple[int, int]]:
+    """What the group takes of a device: positions of slots and amounts."""
+    memory_slot = inventory.layout["memory_slots"][device]
+    if memory_slot < 0:
+        return [(device, group["milli"])]
+    memory = inventory.total[memory_slot] if group["milli"] == WHOLE else group["memory"]
+    return [(device, group["milli"]), (memory_slot, memory)] if memory else [(device, group["milli"])]
+
+
+def _grant(groups: Sequence[Group], chosen: Sequence[Sequence[int]], inventory: Inventory) -> Assignment:
+    amounts: dict[str, int] = {}
+    for group, devices in zip(groups, chosen, strict=True):
+        for device in devices:
+            for position, amount in _takings(group, inventory, device):
+                slot = inventory.slots[position]
+                amounts[slot] = amounts.get(slot, 0) + amount
+    ids = [inventory.slots[device] for devices in chosen for device in devices]
+    return Assignment(amounts=amounts, detail={"devices": ids})
+
+
+# Payloads
+
+
+def _parse_group(field: str, payload: Any) -> Group:
+    _check_mapping(field, payload)
+    _check_keys(field, payload, ("count", "milli", "models", "memory"))
+    return _group(
+        count=_integer(f"{field}.count", payload.get("count", 1), 0),
+        milli=_integer(f"{field}.milli", payload.get("milli", WHOLE), 1, WHOLE),
+        models=[_text(f"{field}.models", model) for model in _sequence(f"{field}.models", payload.get("models", ()))],
+        memory=_size(f"{field}.memory", payload.get("memory", 0)),
+    )
+
+
+def _parse_cards(payload: Mapping[str, Any], least: int, most: int = UNLIMITED) -> dict[str, int]:
+    """The value of ``prod_count_map``, sorted by model."""
+    _check_keys("", payload, ("prod_count_map",))
+    cards = payload["prod_count_map"]
+    _check_mapping(".prod_count_map", cards)
+    return {
+        _text(".prod_count_map", model): _integer(f".prod_count_map.{model}", cards[model], least, most)
+        for model in sorted(cards, key=str)
+    }
+
+
+def _with_cards(groups: Sequence[Group], cards: Mapping[str, int]) -> list[Group]:
+    changed = [group.copy() for group in groups]
+    for model, number in cards.items():
+        found = (group for group in changed if group["milli"] == WHOLE and group["models"] == [model])
+        group = next(found, None)
+        if group is None:
+            group = _group(0, models=[model])
+            changed.append(group)
+        group["count"] = max(0, group["count"] + number)
+    return changed
+
+
+def _parse_devices(payload: Any) -> list[_Device]:
+    _check_mapping("", payload)
+    if "devices" in payload:
+        _check_keys("", payload, ("devices",))
+        given = _sequence(".devices", payload["devices"])
+        devices = [_parse_device(f".devices[{index}]", device) for index, device in enumerate(given)]
+    elif "prod_count_map" in payload:
+        cards = _parse_cards(payload, 0, _DEVICES_MAX)
+        devices = [_Device(f"{model}-{index}", model) for model, number in cards.items() for index in range(number)]
+    else:
+        devices = _parse_uniform_devices(payload)
+    seen: set[str] = set()
+    for device in devices:
+        if device.id in seen or device.id.endswith(_MEMORY_SUFFIX):
+            raise ValueError(f"gpu.devices: {device.id!r} must be unique and not end with {_MEMORY_SUFFIX!r}")
+        seen.add(device.id)
+    return devices
+
+
+def _parse_device(field: str, payload: Any) -> _Device:
+    _check_mapping(field, payload)
+    _check_keys(field, payload, ("id", "model", "memory", "numa", "link"))
+    link, numa = payload.get("link"), payload.get("numa")
+    island = ""
+    if link is not None:
+        island = f"link {_text(f'{field}.link', link)}"
+    elif numa is not None:
+        island = f"numa {_integer(f'{field}.numa', numa, 0)}"
+    return _Device(
+        id=_text(f"{field}.id", payload.get("id")),
+        model=_text(f"{field}.model", payload.get("model")),
+        memory=_size(f"{field}.memory", payload.get("memory", 0)),
+        island=island,
+    )
+
+
+def _parse_uniform_devices(payload: Mapping[str, Any]) -> list[_Device]:
+    _check_keys("", payload, ("model", "count", "memory", "islands"))
+    model = _text(".model", payload.get("model"))
+    count = _integer(".count", payload.get("count"), 0, _DEVICES_MAX)
+    memory = _size(".memory", payload.get("memory", 0))
+    islands = [""] * count
+    for number, members in enumerate(_sequence(".islands", payload.get("islands", ()))):
+        for member in _sequence(f".islands[{number}]", members):
+            device = _integer(f".islands[{number}]", member, 0, count - 1)
+            if islands[device]:
+                raise ValueError(f"gpu.islands[{number}]: device {device} is in another island; name each once")
+            islands[device] = f"link {number}"
+    return [_Device(str(index), model, memory, island) for index, island in enumerate(islands)]
+
+
+def _labelled_devices(capacity: Mapping[str, int], labels: Mapping[str, str]) -> list[_Device]:
+    if "gpu_model" not in labels:
+        return []
+    return [_Device(str(index), labels["gpu_model"]) for index in range(capacity.get("gpu", 0) // WHOLE)]
+
+
+def _with_difference(payload: Any, change: Any) -> Any:
+    _check_mapping("", change)
+    if "prod_count_map" in change and (payload is None or "prod_count_map" in payload):
+        cards = _parse_cards(payload, 0) if payload else {}
+        for model, number in _parse_cards(change, -UNLIMITED).items():
+            cards[model] = cards.get(model, 0) + number
+        return {"prod_count_map": cards}
+    if "count" in change and payload is not None and "count" in payload:
+        _check_keys("", change, ("count",))
+        count = payload["count"] + _integer(".count", change["count"])
+        changed = {**payload, "count": count}
+        if "islands" in payload:
+            changed["islands"] = [[device for device in island if device < count] for island in payload["islands"]]
+        return changed
+    raise ValueError(
+        f"gpu: a difference of {', '.join(map(str, change)) or 'nothing'} does not suit the node; give a count or"
+        " prod_count_map as the node has it, or the whole"
+    )
+
+
+def _check_mapping(field: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"gpu{field}: {value!r} must be a mapping")
+
+
+def _check_keys(field: str, payload: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in payload:
+        if key not in known:
+            raise ValueError(f"gpu{field}.{key}: unknown field; give {', '.join(known)}")
+
+
+def _sequence(field: str, value: Any) -> Sequence[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError(f"gpu{field}: {value!r} must be a list")
+    return value
+
+
+def _text(field: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"gpu{field}: {value!r} must be a text that is not empty")
+    return value
+
+
+def _integer(field: str, value: Any, least: int = -UNLIMITED, most: int = UNLIMITED) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"gpu{field}: {value!r} must be a whole number from {least} to {most}")
+    return value
+
+
+def _size(field: str, value: Any) -> int:
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        value = int(match[1]) * _SIZE_FACTORS[match[2].upper()]
+    return _integer(field, value, 0)
