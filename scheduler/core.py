@@ -21,7 +21,7 @@ from scheduler import audit
 from scheduler.cluster import Cluster
 from scheduler.commands import AnyCommand
 from scheduler.config import CoreConfig, PolicyConfig
-from scheduler.deployments import Deployments, Share
+from scheduler.deployments import Deployments
 from scheduler.diagnosis import Diagnosis
 from scheduler.events import AnyEvent, DeploymentRequested, PolicyChanged, WorkloadsSubmitted
 from scheduler.ledger import Ledger
@@ -250,8 +250,7 @@ class Core:
         try:
             shares = self._deployments.plan(event, request_class)
             ids = [f"{spec.workload_id}/{copy}" for copy in range(sum(len(share.copies) for share in shares))]
-            for workload_id in ids:
-                state.check_id(workload_id)
+            state.check_ids(ids)
         except ValueError as error:
             self.counters.deployments_rejected += 1
             why = f"{error}; {self.planner.diagnose(request_class)}" if isinstance(error, StrategyError) else str(error)
@@ -259,28 +258,10 @@ class Core:
             return
         if spec.operation_id:
             state.results.operations[spec.operation_id].remaining = len(ids)
-        self._commit(spec, request_class, shares, ids)
-
-    def _commit(
-        self, spec: WorkloadsSubmitted, request_class: RequestClass, shares: list[Share], ids: list[str]
-    ) -> None:
-        state, counters = self.state, self.counters
-        names = iter(ids)
+        at = 0
         for share in shares:
-            state.hold_copies(request_class, share.row, share.copies)
-            for assignments in share.copies:
-                workload = state.new_workload(next(names), spec, request_class)
-                workload.row = share.row
-                workload.assignments = assignments or None
-                workload.generation = 1
-                workload.placed_ns = state.at_ns
-                state.on_row[share.row][workload.workload_id] = workload
-                state.move(workload, Trigger.PLACED)
-                state.command_start(workload)
-            if spec.app:
-                state.count_app(spec, share.row, len(share.copies))
-        counters.placements += len(ids)
-        counters.placed += len(ids)
+            state.place_copies(spec, request_class, share.row, share.copies, ids[at : at + len(share.copies)])
+            at += len(share.copies)
 
     def _on_policy_changed(self, event: PolicyChanged) -> None:
         try:

@@ -85,10 +85,12 @@ class DecisionDigest:
 
     def add(self, at_ns: int, commands: list[AnyCommand]) -> None:
         """Take in the placements among the commands of one batch."""
-        placed = ""
+        placed, told, last = "", "", None
         for command in commands:
             if type(command) is StartWorkload:
-                told = _canonical(command.engine_args).decode() if command.engine_args else ""
+                if command.engine_args is not last:
+                    last = command.engine_args
+                    told = _canonical(last).decode() if last else ""
                 placed += f"{at_ns} {command.workload_id} {command.generation} {command.node_id}{told}\n"
         if placed:
             self.state = _hash(self.state, placed.encode())

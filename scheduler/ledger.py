@@ -51,6 +51,17 @@ class Claim(msgspec.Struct, frozen=True):
                 slots[plugin] = more
         return Claim(tuple(max(0, a - b) for a, b in zip(self.request, other.request, strict=True)), slots=slots)
 
+    def times(self, count: int) -> Claim:
+        """What so many of them claim together."""
+        if count == 1:
+            return self
+        return Claim(
+            tuple(amount * count for amount in self.request),
+            {pool: amount * count for pool, amount in self.charges.items()},
+            tuple(self.marks) * count,
+            {p: {slot: n * count for slot, n in amounts.items()} for p, amounts in self.slots.items()},
+        )
+
     def plus(self, other: Claim) -> Claim:
         """Both together."""
         slots = {plugin: dict(amounts) for plugin, amounts in self.slots.items()}

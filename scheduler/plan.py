@@ -29,6 +29,7 @@ from scheduler.diagnosis import Diagnosis
 from scheduler.ledger import Claim, Ledger
 from scheduler.policies import LinearPolicy, Policy, RandomPolicy
 from scheduler.ports import (
+    NOTHING,
     UNLIMITED,
     Assignment,
     Cap,
@@ -475,7 +476,10 @@ class Planner:
     # -- what a copy gets -----------------------------------------------------------------------------------------
 
     def assign(self, request_class: RequestClass, row: NodeIndex, count: int) -> list[Assignments]:
-        """What up to ``count`` copies on ``row`` get of the exact plugins that are asked; fewer where no more fit."""
+        """What up to ``count`` copies on ``row`` get of the exact plugins that are asked; fewer where no more fit.
+
+        Copies that follow each other and get the very same things (of what is only counted) share one mapping.
+        """
         asked = request_class.asked
         if asked is None or not asked.exact:
             return [{} for _ in range(count)]
@@ -484,7 +488,13 @@ class Planner:
             found = self.exact[name].assign(asked.payloads[name], self.ledger.slots[name].node(row), count)
             per_plugin.append(found)
             count = min(count, len(found))
-        return [dict(zip(asked.exact, copy, strict=True)) for copy in zip(*per_plugin, strict=False)]
+        found_all: list[Assignments] = []
+        last: tuple[Assignment, ...] = ()
+        for copy in zip(*per_plugin, strict=False):
+            alike = bool(last) and all(a is b for a, b in zip(copy, last, strict=True))
+            found_all.append(found_all[-1] if alike else dict(zip(asked.exact, copy, strict=True)))
+            last = copy
+        return found_all
 
     def reassign(
         self, row: NodeIndex, held: Mapping[str, Assignment], old: Asked | None, new: Asked | None
@@ -514,8 +524,9 @@ class Planner:
         return Claim(request_class.request, charges, asked.marks, slots)
 
     def shared(self, name: str, row: NodeIndex) -> Any:
-        """What an exact plugin's workloads without things of their own share on ``row``."""
-        return self.exact[name].shared(self.ledger.slots[name].node(row))
+        """What an exact plugin's workloads without things of their own share on ``row``; None where there is nothing."""
+        node = self.ledger.slots[name].node(row)
+        return None if node.inventory is NOTHING else self.exact[name].shared(node)
 
     def engine_args(
         self, asked: Asked | None, assignments: Mapping[str, Assignment] | None, shared: Mapping[str, Any]

@@ -135,11 +135,11 @@ class ClassTable:
         self._rest(created)
         return created
 
-    def join(self, request_class: RequestClass) -> None:
-        """One member more."""
+    def join(self, request_class: RequestClass, count: int = 1) -> None:
+        """So many members more."""
         if not request_class.members:
             del self._idle[request_class.class_id]
-        request_class.members += 1
+        request_class.members += count
 
     def leave(self, class_id: int) -> None:
         """One member less."""

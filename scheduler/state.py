@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,13 @@ _COPIES_MAX = 10_000_000
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
+class _OpenArgs(NamedTuple):
+    engine_args: dict[str, Any]
+    asked: Asked
+    row: NodeIndex
+    assignments: Assignments | None
+
+
 Handlers = dict[type[Any], Callable[[Any], None]]
 """By event type, what to do about it."""
 
@@ -73,8 +80,12 @@ class CoreState:
         """Rollouts in which a workload's part ended in this step: the next may begin."""
         self.shared: dict[tuple[str, NodeIndex], Any] = {}
         """By exact plugin and row, what workloads there share, as they were last told."""
-        self._started: list[tuple[int, Workload]] = []
-        """Starts commanded in this step whose arguments depend on what is shared: place among the commands."""
+        self._open_args: dict[tuple[int, NodeIndex, int], _OpenArgs] = {}
+        """Engine arguments of starts commanded in this step, which are known when the step ends; by class, row and
+        identity of what is assigned.
+        """
+        self._started: set[str] = set()
+        """The workloads that these starts are of."""
         self.state_counts: dict[State, int] = dict.fromkeys(State, 0)
         self.next_sequence = 0
         """The place in the queue of the next workload that is submitted."""
@@ -142,32 +153,39 @@ class CoreState:
 
     def command_start(self, workload: Workload) -> None:
         """Have the present generation started on the row that holds it."""
-        asked = self.planner.classes.by_id[workload.class_id].asked
-        engine_args = None
-        if asked is not None:
-            engine_args = self._engine_args(workload, asked)
-            if asked.exact:
-                self._started.append((len(self.results.commands), workload))
+        request_class = self.planner.classes.by_id[workload.class_id]
         self.results.commands.append(
             StartWorkload(
                 workload_id=workload.workload_id,
                 generation=workload.generation,
                 node_id=self.cluster.nodes[workload.row].node_id,
                 image=workload.spec.image,
-                engine_args=engine_args,
+                engine_args=self._start_args(request_class, workload.row, workload.assignments),
             )
         )
+        self._started.add(workload.workload_id)
         workload.timer = self.timers.add_deadline(
             "start", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
         )
 
-    def _engine_args(self, workload: Workload, asked: Asked) -> dict[str, Any] | None:
-        shared = {name: self.planner.shared(name, workload.row) for name in asked.exact if name in self._sharing}
-        return self.planner.engine_args(asked, workload.assignments, shared)
+    def _start_args(
+        self, request_class: RequestClass, row: NodeIndex, assignments: Assignments | None
+    ) -> dict[str, Any] | None:
+        """The engine arguments of a start. What exact plugins say depends on what is shared when the step ends."""
+        asked = request_class.asked
+        if asked is None:
+            return None
+        if not asked.exact:
+            return self.planner.engine_args(asked, assignments, {})
+        key = (request_class.class_id, row, id(assignments))
+        known = self._open_args.get(key)
+        if known is None:
+            known = self._open_args[key] = _OpenArgs({}, asked, row, assignments)
+        return known.engine_args
 
     def command_update(self, workload: Workload) -> None:
         """Have the engine apply what the workload holds now."""
-        asked = self.planner.classes.by_id[workload.class_id].asked
+        request_class = self.planner.classes.by_id[workload.class_id]
         update = workload.update
         assert update is not None
         self.results.commands.append(
@@ -176,7 +194,7 @@ class CoreState:
                 generation=workload.generation,
                 node_id=self.cluster.nodes[workload.row].node_id,
                 revision=workload.revision,
-                engine_args=None if asked is None else self._engine_args(workload, asked),
+                engine_args=self._start_args(request_class, workload.row, workload.assignments),
             )
         )
         update.timer = self.timers.add_deadline(
@@ -185,39 +203,28 @@ class CoreState:
 
     def finish_step(self) -> None:
         """Tell workloads what they share with others on their node, where that became another in this step."""
-        if not self._sharing:
-            self.ledger.remap_rows.clear()
-            self._started.clear()
-            return
-        commands = self.results.commands
-        told = set()
-        for place, workload in self._started:
-            command = commands[place]
-            assert type(command) is StartWorkload
-            if workload.row >= 0 and workload.generation == command.generation:
-                asked = self.planner.classes.by_id[workload.class_id].asked
-                assert asked is not None
-                engine_args = self._engine_args(workload, asked)
-                if engine_args != command.engine_args:
-                    commands[place] = msgspec.structs.replace(command, engine_args=engine_args)
-                told.add(workload.workload_id)
-        self._started.clear()
-        for row in self.ledger.remap_rows:
-            for name in self._sharing:
-                self._tell_shared(name, row, told)
+        changed: dict[NodeIndex, None] = self.ledger.remap_rows if self._sharing else {}
+        before = {(name, row): self.shared.get((name, row)) for row in changed for name in self._sharing}
+        for name, row in before:
+            self.shared[name, row] = self.planner.shared(name, row)
+        for starts in self._open_args.values():
+            shared = {name: self.shared.get((name, starts.row)) for name in starts.asked.exact}
+            starts.engine_args.update(self.planner.engine_args(starts.asked, starts.assignments, shared) or {})
+        for (name, row), was in before.items():
+            if was != self.shared[name, row]:
+                self._tell_shared(name, row, was)
         self.ledger.remap_rows.clear()
+        self._open_args.clear()
+        self._started.clear()
 
-    def _tell_shared(self, name: str, row: NodeIndex, told: set[str]) -> None:
-        before, after = self.shared.get((name, row)), self.planner.shared(name, row)
-        if before == after:
-            return
-        self.shared[name, row] = after
-        plugin, node = self.planner.exact[name], self.cluster.nodes[row]
+    def _tell_shared(self, name: str, row: NodeIndex, before: Any) -> None:
+        """Tell who was there already what is shared on a row now."""
+        plugin, node, after = self.planner.exact[name], self.cluster.nodes[row], self.shared[name, row]
         if node.state in GONE:
             return
         for workload in self.on_row[row].values():
             asked = self.planner.classes.by_id[workload.class_id].asked
-            if asked is None or name not in asked.payloads or workload.workload_id in told:
+            if asked is None or name not in asked.payloads or workload.workload_id in self._started:
                 continue
             if workload.state not in (State.STARTING, State.RUNNING):
                 continue
@@ -275,13 +282,69 @@ class CoreState:
         if workload.spec.app:
             self.count_app(workload.spec, row, 1)
 
-    def hold_copies(self, request_class: RequestClass, row: NodeIndex, copies: Sequence[Assignments]) -> None:
-        """Hold what equal copies ask for on one row, all at once."""
+    def place_copies(
+        self,
+        spec: WorkloadsSubmitted,
+        request_class: RequestClass,
+        row: NodeIndex,
+        copies: Sequence[Assignments],
+        ids: Sequence[str],
+    ) -> None:
+        """Record copies of one deployment as placed on a row, hold what they hold, and have them started."""
+        self._hold_copies(request_class, row, copies)
+        class_id, sequence, at_ns = request_class.class_id, self.next_sequence, self.at_ns
+        state = advance(State.QUEUED, Trigger.PLACED)
+        node_id, image, unanswered = self.cluster.nodes[row].node_id, spec.image, not spec.operation_id
+        commands, on_row = self.results.commands, self.on_row[row]
+        add_deadline, deadline_ns = self.timers.add_deadline, at_ns + self.config.deadline_ns
+        engine_args, last = None, None
+        for workload_id, assignments in zip(ids, copies, strict=True):
+            held = assignments or None
+            if last is None or assignments is not last:
+                engine_args, last = self._start_args(request_class, row, held), assignments
+            self.workloads[workload_id] = on_row[workload_id] = Workload(
+                workload_id=workload_id,
+                spec=spec,
+                sequence=sequence,
+                class_id=class_id,
+                state=state,
+                generation=1,
+                row=row,
+                submitted_ns=at_ns,
+                placed_ns=at_ns,
+                creation_answered=unanswered,
+                timer=add_deadline("start", deadline_ns, workload_id, 1),
+                assignments=held,
+            )
+            sequence += 1
+            commands.append(
+                StartWorkload(
+                    workload_id=workload_id, generation=1, node_id=node_id, image=image, engine_args=engine_args
+                )
+            )
+        count = len(copies)
+        self.next_sequence = sequence
+        self.counters.submitted += count
+        self.counters.placements += count
+        self.counters.placed += count
+        self.state_counts[state] += count
+        self.planner.classes.join(request_class, count)
+        if self._sharing:
+            self._started.update(ids)
+        if spec.app:
+            self.count_app(spec, row, count)
+
+    def _hold_copies(self, request_class: RequestClass, row: NodeIndex, copies: Sequence[Assignments]) -> None:
         if request_class.asked is None:
             self.ledger.reserve(row, tuple(amount * len(copies) for amount in request_class.request))
             return
-        for assignments in copies:
-            self.ledger.hold(row, self.planner.claim(request_class, row, assignments))
+        at = 0
+        while at < len(copies):
+            same = at + 1
+            while same < len(copies) and copies[same] is copies[at]:
+                same += 1
+            self.ledger.hold(row, self.planner.claim(request_class, row, copies[at]).times(same - at))
+            at = same
 
     def claim_of(self, workload: Workload) -> Claim:
         """Everything that the workload holds on its row."""
@@ -488,6 +551,12 @@ class CoreState:
             raise ValueError("a workload of this id exists already")
         if workload_id in self._fences_of_id:
             raise ValueError("an earlier workload of this id is not confirmed gone from a lost node; use another id")
+
+    def check_ids(self, workload_ids: Sequence[str]) -> None:
+        """`check_id` for many, in their order."""
+        if not (self.workloads.keys().isdisjoint(workload_ids) and self._fences_of_id.keys().isdisjoint(workload_ids)):
+            for workload_id in workload_ids:
+                self.check_id(workload_id)
 
     def fences_on(self, row: NodeIndex) -> list[Fence]:
         """The fences of a row, oldest first."""

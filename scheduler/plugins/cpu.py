@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from scheduler.plugins.cpu_plans import (
     iterate_plans,
 )
 from scheduler.ports import (
+    NOTHING,
     UNLIMITED,
     Assignment,
     Dimension,
@@ -336,13 +338,15 @@ class CpuPlugin(ExactPlugin):
 
     def node_capacity(self, request: Any, node: NodeSlots, most: int) -> int:
         """`capacity` of a single node."""
+        if node.inventory is NOTHING:
+            return 0
         free = np.array([node.free], dtype=np.int64)
         return min(int(np.max(self._counts(request, node.inventory, free))), most)
 
     def _counts(self, request: Any, inventory: Inventory, free: Int64Array) -> Int64Array | int:
         layout = inventory.layout
         if not request["bind"]:
-            return UNLIMITED if Fraction(str(request["cpu_request"])) <= layout["core_count"] else 0
+            return UNLIMITED if _exact(request["cpu_request"]) <= layout["core_count"] else 0
         asked = self._plan_request(request)
         members = layout["numa_cores"]
         return kernels.cpu_plan_counts(
@@ -367,7 +371,7 @@ class CpuPlugin(ExactPlugin):
         )
 
     def _pieces(self, request: Any) -> int:
-        return cpu_pieces(Fraction(str(request["cpu_request"])), self.share_base)
+        return cpu_pieces(_exact(request["cpu_request"]), self.share_base)
 
     def usage(self, request: Any, nodes: NodeColumns, facts: NodeFacts) -> Usage | None:
         """Bound: of CPU, weight 100, by what was asked for, more than 1 is possible. Unbound: of memory, weight 1."""
@@ -394,14 +398,17 @@ class CpuPlugin(ExactPlugin):
 
     def assign(self, request: Any, node: NodeSlots, count: int) -> list[Assignment]:
         """The first ``count`` plans: inside NUMA nodes first, by id."""
+        if node.inventory is NOTHING:
+            return []
         if not request["bind"]:
-            return [self._unbound(request)] * min(count, self.node_capacity(request, node, count))
+            fits = _exact(request["cpu_request"]) <= node.inventory.layout["core_count"]
+            return [self._unbound(request)] * count if fits else []
         asked = self._plan_request(request)
         return [_bound(asked, node.inventory, plan) for plan in islice(iterate_plans(_cores_of(node), asked), count)]
 
     def reassign(self, request: Any, node: NodeSlots, held: Assignment, held_request: Any) -> Assignment | None:
         """The same cores where the amount is the same; else plans that prefer the cores and NUMA nodes held."""
-        if not request["bind"]:
+        if node.inventory is NOTHING or not request["bind"]:
             return next(iter(self.assign(request, node, 1)), None)
         cores, asked = _cores_of(node), self._plan_request(request)
         before = _held(node.inventory, held)
@@ -432,7 +439,7 @@ class CpuPlugin(ExactPlugin):
             "memory_bytes": request["memory_limit"],
         }
         if not request["bind"]:
-            limit = Fraction(str(request["cpu_limit"]))
+            limit = _exact(request["cpu_limit"])
             if limit > 0:
                 args["cpu_quota"] = cpu_pieces(limit, PERIOD_US)
             return {**args, "cpuset_cpus": ",".join(shared)} if shared else args
@@ -444,6 +451,12 @@ class CpuPlugin(ExactPlugin):
         if fragment:
             args["cpu_shares"] = max(cpu_pieces(Fraction(fragment, self.share_base), WHOLE_SHARES), SHARES_MIN)
         return args
+
+
+@lru_cache(maxsize=1024)
+def _exact(number: int | float) -> Fraction:
+    """The number as it is written."""
+    return Fraction(str(number))
 
 
 def _by_inventory(slots: SlotColumns) -> Iterator[tuple[Inventory, Int64Array]]:

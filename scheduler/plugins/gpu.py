@@ -198,6 +198,8 @@ class GpuPlugin(ExactPlugin):
         groups: list[Group] = request["groups"]
         if not groups:
             return [Assignment(amounts={})] * count
+        if not node.inventory.slots:
+            return []
         if _are_independent(groups):
             by_group = [_sets(group, node, _units(group, node), count) for group in groups]
             return [_grant(groups, chosen, node.inventory) for chosen in zip(*by_group, strict=False)]
@@ -212,11 +214,13 @@ class GpuPlugin(ExactPlugin):
         Where competing groups do not all fit that way, nothing is kept.
         """
         groups: list[Group] = request["groups"]
+        if not groups or not node.inventory.slots:
+            return super().reassign(request, node, held, held_request)
         positions = {slot: position for position, slot in enumerate(node.inventory.slots)}
         held_ids: Sequence[str] = held.detail["devices"] if held.detail else ()
         held_devices = [positions[device_id] for device_id in held_ids if device_id in positions]
         chosen = _one_copy(groups, NodeSlots(node.inventory, list(node.free)), held_devices)
-        if not groups or chosen is None:
+        if chosen is None:
             return super().reassign(request, node, held, held_request)
         return _grant(groups, chosen, node.inventory)
 

@@ -111,7 +111,7 @@ class StoragePlugin(ExactPlugin):
 
     def demand(self, request: Any) -> Mapping[str, int]:
         """Storage and the sizes of all volumes together; empty where that is nothing."""
-        total = _storage_bytes(request)
+        total = request["storage"] + sum(binding.size_bytes for binding in _bindings(request))
         return {"storage": total} if total else {}
 
     def inventory(self, payload: Any, capacity: Mapping[str, int], labels: Mapping[str, str]) -> Inventory | None:
@@ -286,11 +286,6 @@ def _bindings(request: Any, field: str = "volumes") -> list[Binding]:
         source, destination, flags, size, *io = text.split(":")
         bindings.append(Binding(source, destination, flags, int(size), tuple(map(int, io))))
     return bindings
-
-
-def _storage_bytes(request: Any) -> int:
-    total: int = request["storage"] + sum(binding.size_bytes for binding in _bindings(request))
-    return total
 
 
 def _parse_bindings(field: str, texts: Any, *, is_change: bool = False) -> list[Binding]:

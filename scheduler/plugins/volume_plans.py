@@ -270,8 +270,8 @@ def _fill(
 def _take_repeats(node: VolumeNode, room: _Room, demand: _Demand, device: int, most: int) -> int:
     """Take, and count, the copies that go the same way as one that has all its normal bindings on ``device``.
 
-    All do for which there is room: what comes before the device in best fit was too small already, and the device only
-    moves forward.
+    All do for which there is room: what comes before the device in best fit had too few bytes or too little IO already,
+    and the device only moves forward.
     """
     io_by_disk = {disk: io.copy() for disk, io in demand.mount_io.items()}
     repeats = most

@@ -30,34 +30,18 @@ The properties, with what exactly is required:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import isfinite
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
 
-from scheduler.config import CPU, MEMORY, CoreConfig, PluginConfig
+from scheduler.config import CPU, MEMORY
 from scheduler.core import Core
-from scheduler.events import (
-    AnyEvent,
-    DeploymentRequested,
-    NodeCordoned,
-    NodeJoined,
-    NodeLost,
-    NodeRemoved,
-    NodeReturned,
-    NodeUncordoned,
-    RemovalRequested,
-    Strategy,
-    WorkloadExited,
-    WorkloadsSubmitted,
-    WorkloadStarted,
-    WorkloadStopped,
-)
+from scheduler.events import NodeJoined
 from scheduler.ledger import OvercommitError
-from scheduler.lifecycle import State
-from scheduler.plan import uniform_draw
 from scheduler.ports import (
     NOTHING,
     UNLIMITED,
@@ -70,8 +54,9 @@ from scheduler.ports import (
 )
 from scheduler.request_classes import RequestClass
 from scheduler.slots import distinct_rows
-from scheduler.testing.harness import Harness
+from scheduler.testing.random_world import RandomWorld
 from scheduler.types import Int64Array
+from scheduler.workload import Workload
 
 BOUND = "admissible bound"
 PURITY = "purity"
@@ -93,14 +78,15 @@ PROPERTIES = (
 _COPIES = 24
 """More copies than this are not tried out on one node."""
 _JUNK: tuple[Any, ...] = (None, True, -1, 1, 0.5, "", "x", [], [None], ["x"], {}, {"": None}, {"no such field": 1})
-_STRATEGIES: tuple[Strategy, ...] = ("auto", "fill", "each", "global", "drained")
+_NO_BOUND = 1 << 62
+"""Capacities from here on count as `UNLIMITED`: nobody has as many of anything."""
+_WIDTH = 8
+"""Of a longer list or mapping, what comes later is not damaged."""
 _PAYLOAD_SHOWN = 200
-
-Item = TypeVar("Item")
 
 
 class CheckReport(msgspec.Struct, frozen=True):
-    """How many cases of each property were checked, in the order of `PROPERTIES`; 0 where there was nothing to check."""
+    """How many cases of each property were checked, in the order of `PROPERTIES`; 0 where there was nothing to."""
 
     plugin: str
     version: str
@@ -142,8 +128,8 @@ def check_plugin(
     checks = _Checks(plugin, payloads, default_nodes(plugin) if nodes is None else nodes, is_monotone, seed)
     checks.check_bad_input([*bad_payloads])
     checks.check_requests()
-    checks.check_order_of_nodes()
     checks.check_state()
+    checks.check_order_of_nodes()
     for _ in range(steps):
         checks.move()
         checks.check_state()
@@ -153,7 +139,7 @@ def check_plugin(
 
 
 def default_nodes(plugin: ResourcePlugin) -> list[NodeJoined]:
-    """Eight nodes: two zones of two racks, labels, a taint and an image here and there; the last has none of it.
+    """Eight nodes: two zones of two racks, labels, a taint and an image here and there; the last has nothing.
 
     The plugin's ``node_examples``, if it has that attribute, are their payloads in turn; every fourth node has none.
     """
@@ -171,7 +157,7 @@ def default_nodes(plugin: ResourcePlugin) -> list[NodeJoined]:
         )
         for number in range(7)
     ]
-    return [*nodes, NodeJoined(node_id="n7", capacity=capacity)]
+    return [*nodes, NodeJoined(node_id="n7", capacity={})]
 
 
 class _Checks:
@@ -187,8 +173,6 @@ class _Checks:
         self.seed = seed
         self.cases = dict.fromkeys(PROPERTIES, 0)
         self.placed = 0
-        self._drawn = 0
-        self._names = 0
         self._refreshed: dict[int, tuple[int, Any, Any]] = {}
         try:
             self.twin = type(plugin)(**plugin.get_params())
@@ -196,14 +180,15 @@ class _Checks:
             self._fail(PURITY, f"it cannot be made again from its get_params: {_name_of(error)}", None)
         self.payloads = list(payloads)
         self.requests = [self._ask(BAD_INPUT, plugin, "parse", payload, about=payload) for payload in payloads]
-        self.harness = self._world(nodes)
-        self.specs = [self._spec(payload) for payload in payloads]
+        self._check_inventories()
+        self.world = self._world(nodes)
+        self.specs = [self.world.spec(payload) for payload in payloads]
 
     # -- tools ------------------------------------------------------------------------------------------------------
 
     @property
     def core(self) -> Core:
-        return self.harness.core
+        return self.world.harness.core
 
     def report(self) -> CheckReport:
         return CheckReport(self.plugin.name, self.plugin.version, self.seed, dict(self.cases))
@@ -227,38 +212,23 @@ class _Checks:
         except Exception as error:
             self._fail(wanted, f"{method} raises {_name_of(error)}", about)
 
-    def _below(self, bound: int) -> int:
-        self._drawn += 1
-        return int(uniform_draw(self.seed, self._drawn) * bound)
+    def _check_inventories(self) -> None:
+        """What the nodes have is plain data. Whether they are understood, the core says when they join."""
+        if self.exact is None:
+            return
+        for node in self.nodes:
+            payload = node.resources.get(self.plugin.name)
+            with suppress(ValueError):
+                inventory = self.exact.inventory(payload, node.capacity, node.labels)
+                self._check_codec("the inventory", inventory, payload, Inventory | None)
 
-    def _one_of(self, items: Sequence[Item]) -> Item:
-        return items[self._below(len(items))]
-
-    def _order(self, count: int) -> Int64Array:
-        """A random permutation."""
-        return np.array(sorted(range(count), key=lambda _: self._below(1 << 30)), dtype=np.int64)
-
-    def _world(self, nodes: Sequence[NodeJoined]) -> Harness:
-        counted = [dimension for dimension in self.plugin.dimensions if dimension not in (CPU, MEMORY)]
-        config = CoreConfig(
-            dimensions=(CPU, MEMORY, *counted),
-            plugins=(PluginConfig(self.plugin.name, self.plugin.version, self.plugin.get_params()),),
-        )
-        harness = Harness(config, plugins=[self.plugin])
-        for node in nodes:
-            commands = harness.step(node)
-            if node.node_id not in harness.core.cluster.by_id:
-                raise ValueError(f"nodes: {node.node_id} is refused: {getattr(commands[0], 'detail', '')}")
-        return harness
-
-    def _spec(self, payload: Any, workload_id: str = "", count: int = 1) -> WorkloadsSubmitted:
-        return WorkloadsSubmitted(
-            workload_id=workload_id,
-            request=(1,) + (0,) * (self.core.ledger.dimension_count - 1),
-            count=count,
-            payloads={self.plugin.name: payload},
-            on_unschedulable="queue" if self.is_monotone else "fail",
-        )
+    def _world(self, nodes: Sequence[NodeJoined]) -> RandomWorld:
+        try:
+            return RandomWorld(self.plugin, self.payloads, nodes, seed=self.seed, may_wait=self.is_monotone)
+        except ValueError:
+            raise
+        except Exception as error:
+            self._fail(CORE_RUN, f"the core fails when nodes join: {_name_of(error)}", None)
 
     def _columns(self, rows: Int64Array | None = None, core: Core | None = None) -> NodeColumns:
         core = core or self.core
@@ -267,7 +237,9 @@ class _Checks:
             return columns
         return columns._replace(slots=core.ledger.slots[self.plugin.name].columns(columns.rows))
 
-    def _capacity(self, wanted: str, index: int, rows: Int64Array | None = None, core: Core | None = None) -> Int64Array:
+    def _capacity(
+        self, wanted: str, index: int, rows: Int64Array | None = None, core: Core | None = None
+    ) -> Int64Array:
         """What the plugin allows by row; `UNLIMITED` for no bound."""
         columns = self._columns(rows, core)
         facts = (core or self.core).cluster
@@ -276,8 +248,9 @@ class _Checks:
         if found is None:
             return np.full(len(columns.rows), UNLIMITED, dtype=np.int64)
         is_whole = isinstance(found, np.ndarray) and found.dtype == np.int64 and found.shape == columns.rows.shape
-        self._require(BOUND, is_whole and bool((found >= 0).all()), f"capacity is not int64 of >= 0: {found!r}", payload)
-        return np.array(found)
+        good = is_whole and bool((found >= 0).all())
+        self._require(BOUND, good, f"capacity is not int64 of at least 0, one a row: {found!r}", payload)
+        return np.where(found >= _NO_BOUND, UNLIMITED, found)
 
     def _score(self, wanted: str, index: int, rows: Int64Array | None = None, core: Core | None = None) -> list[float]:
         """Preferences by row; 0 for none."""
@@ -329,7 +302,7 @@ class _Checks:
             self._fail(wanted, f"charges raises {_name_of(error)}", self.payloads[index])
 
     def _place(self, wanted: str, index: int) -> tuple[int, Any, Any] | None:
-        """Place one copy somewhere it may go, inside a savepoint: row, claim and assignments; None where it fits not."""
+        """Place one copy somewhere inside a savepoint: row, claim and assignments; None where none fits."""
         request_class = self.core.state.admit(self.specs[index])
         room = self._room(wanted, index)
         open_mask = self.core.cluster.open_mask
@@ -340,7 +313,7 @@ class _Checks:
         ]
         if not rows:
             return None
-        row = self._one_of(rows)
+        row = self.world.draws.one_of(rows)
         assignments = None
         if self.exact is not None:
             granted = self._assign(wanted, index, self._node(row), 1)
@@ -360,23 +333,22 @@ class _Checks:
     def check_bad_input(self, bad_payloads: Sequence[Any]) -> None:
         """Given ones must be refused; junk and damaged payloads must be refused properly, or be understood."""
         for payload in bad_payloads:
-            refused = self._refusal("parse", lambda payload=payload: self.plugin.parse(payload), payload)
+            refused = self._refuses(payload, "parse")
             self._require(BAD_INPUT, refused, "parse accepts it, and should raise ValueError", payload)
         for payload in [*_JUNK, *(bad for good in self.payloads for bad in _damaged(good))]:
-            if not self._refusal("parse", lambda payload=payload: self.plugin.parse(payload), payload):
+            if not self._refuses(payload, "parse"):
                 once = self.plugin.parse(payload)
                 self._require(CODEC, self.plugin.parse(once) == once, f"parse changes its own answer {once!r}", payload)
         if self.exact is None:
             return
-        inventory = self.exact.inventory
         given = [node.resources[self.plugin.name] for node in self.nodes if self.plugin.name in node.resources]
         for payload in [*_JUNK, *(bad for good in given for bad in _damaged(good))]:
-            self._refusal("inventory", lambda payload=payload: inventory(payload, {}, {}), payload)
+            self._refuses(payload, "inventory", {}, {})
 
-    def _refusal(self, method: str, call: Callable[[], Any], payload: Any) -> bool:
-        """Whether it is refused; if so, it must be in the right way."""
+    def _refuses(self, payload: Any, method: str, *more: Any) -> bool:
+        """Whether the method refuses the payload; if so, it must be in the right way."""
         try:
-            call()
+            getattr(self.plugin, method)(payload, *more)
         except Exception as error:
             message = str(error)
             named = re.match(re.escape(self.plugin.name) + r"[.:\[ ]", message) is not None
@@ -388,7 +360,9 @@ class _Checks:
         return False
 
     def check_requests(self) -> None:
-        """What `parse` gives is plain, and stays as it is."""
+        """What `parse` gives is plain, and stays as it is; if the plugin is universal, ``{}`` is understood."""
+        if self.plugin.is_universal:
+            self._ask(BAD_INPUT, self.plugin, "parse", {}, about={})
         names = {dimension.name for dimension in self.plugin.dimensions}
         for payload, request in zip(self.payloads, self.requests, strict=True):
             self._check_codec("the canonical payload", request, payload)
@@ -400,8 +374,8 @@ class _Checks:
 
     def check_order_of_nodes(self) -> None:
         """The order in which nodes join changes nothing for any of them."""
-        order = self._order(len(self.nodes)).tolist()
-        other = self._world([self.nodes[number] for number in order]).core
+        order = self.world.draws.order(len(self.nodes)).tolist()
+        other = self._world([self.nodes[number] for number in order]).harness.core
         rows = [other.cluster.by_id[node.node_id].row for node in self.nodes]
         for index, payload in enumerate(self.payloads):
             here, there = self._room(PERMUTATION, index), self._room(PERMUTATION, index, other)[rows]
@@ -426,16 +400,17 @@ class _Checks:
 
     def check_state(self) -> None:
         """All properties in the state that the core is in."""
+        for index in range(len(self.payloads)):
+            self._check_usage(index)
         self._check_purity()
         for index in range(len(self.payloads)):
             self._check_coherence(index)
             self._check_permutation(index)
-            self._check_usage(index)
             if self.exact is not None:
                 self._check_assignments(self.exact, index)
             self._check_release(index)
             self._check_one_more(index)
-        self._check_filling(self._below(len(self.payloads)))
+        self._check_filling(self.world.draws.below(len(self.payloads)))
 
     def _answers(self, wanted: str, plugin: ResourcePlugin, index: int) -> dict[str, Any]:
         """Everything that the plugin says about one request now, as plain data."""
@@ -453,7 +428,7 @@ class _Checks:
         }
         if plugin.coupling_of(request) == "none":
             del questions["caps"]
-        calls = [(name, arguments) for name, arguments in questions.items()]
+        calls = list(questions.items())
         calls += [("charges", (request, row, facts)) for row in columns.rows.tolist()]
         if self.exact is not None:
             for row in columns.rows.tolist():
@@ -523,7 +498,7 @@ class _Checks:
             self._require(COHERENCE, np.array_equal(same, capacity), what, payload)
 
     def _check_permutation(self, index: int) -> None:
-        order = self._order(self.core.ledger.row_count)
+        order = self.world.draws.order(self.core.ledger.row_count)
         payload = self.payloads[index]
         capacity, mixed = self._capacity(PERMUTATION, index), self._capacity(PERMUTATION, index, order)
         what = f"capacity {capacity[order].tolist()}, but {mixed.tolist()} when asked for rows {order.tolist()}"
@@ -561,12 +536,10 @@ class _Checks:
             for assignment in granted[:2]:
                 self._check_codec("the assignment", assignment, payload, Assignment)
             self._check_told(exact, index, node, granted[:1])
-            if node.inventory is not NOTHING:
-                self._check_codec("the inventory", node.inventory, payload, Inventory)
         self._assign(BAD_INPUT, index, NodeSlots(NOTHING, []), 1)
         for workload in self.core.workloads.values():
             if workload.row >= 0 and workload.assignments:
-                self._check_reassign(exact, index, workload.row, workload.assignments[self.plugin.name], workload.class_id)
+                self._check_reassign(exact, index, workload)
 
     def _count_one_by_one(self, index: int, node: NodeSlots, most: int) -> int:
         free = list(node.free)
@@ -581,18 +554,20 @@ class _Checks:
         for assignment in granted:
             for slot, amount in assignment.amounts.items():
                 good = slot in node.inventory.slots and isinstance(amount, int) and amount > 0
-                self._require(OVERCOMMIT, good, f"assigned are {amount!r} of {slot!r}, of {node.inventory.slots}", payload)
+                what = f"assigned are {amount!r} of {slot!r}; the slots are {node.inventory.slots}"
+                self._require(OVERCOMMIT, good, what, payload)
         left = _without(node.inventory, node.free, granted)
         for slot, before, after in zip(node.inventory.slots, node.free, left, strict=True):
             if after != before and slot not in node.inventory.counted:
                 what = f"{len(granted)} copies are assigned {before - after} of {slot!r}, of which {before} are free"
                 self._require(OVERCOMMIT, after >= 0, what, payload)
 
-    def _check_reassign(self, exact: ExactPlugin, index: int, row: int, held: Assignment, class_id: int) -> None:
-        """Realloc what a workload holds to every request: it must fit into what is free and held."""
-        asked = self.core.planner.classes.by_id[class_id].asked
+    def _check_reassign(self, exact: ExactPlugin, index: int, workload: Workload) -> None:
+        """Realloc a workload to the request: what it gets must fit into what is free and what it holds."""
+        held = (workload.assignments or {})[self.plugin.name]
+        asked = self.core.planner.classes.by_id[workload.class_id].asked
         assert asked is not None
-        node = self.core.ledger.slots[self.plugin.name].node(row, held.amounts)
+        node = self.core.ledger.slots[self.plugin.name].node(workload.row, held.amounts)
         arguments = (self.requests[index], NodeSlots(node.inventory, list(node.free)), held)
         held_request = asked.payloads[self.plugin.name]
         found = self._ask(OVERCOMMIT, exact, "reassign", *arguments, held_request, about=self.payloads[index])
@@ -680,56 +655,17 @@ class _Checks:
 
     def move(self) -> None:
         """One random thing happens to the core; whatever it finds wrong is a failure of the plugin."""
-        event = self._event(self._below(12))
         self.cases[CORE_RUN] += 1
+        event = self.world.event()
         try:
             if event is None:
-                self.harness.reload()
+                self.world.harness.reload()
                 self._refreshed.clear()
             else:
-                self.harness.step(event)
+                self.world.harness.step(event)
         except Exception as error:
             what = f"the core fails at {event!r}: {_name_of(error)}"
-            payloads = event.payloads if isinstance(event, WorkloadsSubmitted) else None
-            self._fail(OVERCOMMIT if isinstance(error, OvercommitError) else CORE_RUN, what, payloads)
-
-    def _event(self, kind: int) -> AnyEvent | None:
-        """An event; None for a reload."""
-        self._names += 1
-        payload = self._one_of(self.payloads)
-        if kind < 3:
-            return self._spec(payload, f"w{self._names}", 1 + self._below(4))
-        if kind == 3:
-            spec = self._spec(payload, f"d{self._names}", 1 + self._below(3))
-            return DeploymentRequested(spec=spec, strategy=self._one_of(_STRATEGIES))
-        if kind == 4:
-            return None
-        if kind == 5 or not self.core.workloads:
-            return self._node_event()
-        return self._workload_event()
-
-    def _node_event(self) -> AnyEvent:
-        joined = list(self.core.cluster.by_id.values())
-        node = self._one_of(joined)
-        if node.state == "lost":
-            return NodeReturned(node_id=node.node_id)
-        if node.state == "cordoned":
-            return NodeUncordoned(node_id=node.node_id)
-        if len(joined) < len(self.nodes):
-            return msgspec.structs.replace(self._one_of(self.nodes), node_id=f"new{self._names}")
-        return self._one_of((NodeCordoned, NodeLost, NodeRemoved))(node_id=node.node_id)
-
-    def _workload_event(self) -> AnyEvent:
-        """What the engine would report next of a workload; or its removal."""
-        workload = self._one_of(list(self.core.workloads.values()))
-        workload_id, generation = workload.workload_id, workload.generation
-        if workload.state is State.STARTING:
-            return WorkloadStarted(workload_id=workload_id, generation=generation)
-        if workload.state is State.STOPPING:
-            return WorkloadStopped(workload_id=workload_id, generation=generation)
-        if workload.state is State.RUNNING and self._below(2):
-            return WorkloadExited(workload_id=workload_id, generation=generation)
-        return RemovalRequested(workload_id=workload_id)
+            self._fail(OVERCOMMIT if isinstance(error, OvercommitError) else CORE_RUN, what, None)
 
 
 def _name_of(error: Exception) -> str:
@@ -750,20 +686,18 @@ def _plain(value: Any) -> Any:
 
 
 def _damaged(payload: Any) -> list[Any]:
-    """The payload with one thing in it replaced by junk, and with a field too many, at any depth."""
+    """The payload with one thing in it replaced by junk, or with one thing too many, at any depth."""
     if isinstance(payload, Mapping):
-        damaged: list[Any] = [{**payload, "no such field": 1}]
-        items = list(payload.items())
-        put: Callable[[Any, Any], Any] = lambda key, value: {**payload, key: value}  # noqa: E731 - closes over payload
-    elif isinstance(payload, list | tuple):
-        damaged = [[*payload, None]]
-        items = list(enumerate(payload))
-        put = lambda key, value: [*payload[:key], value, *payload[key + 1 :]]  # noqa: E731 - closes over payload
-    else:
-        return list(_JUNK)
-    for key, item in items[:8]:
-        damaged += [put(key, bad) for bad in _damaged(item)]
-    return damaged
+        fields = list(payload.items())[:_WIDTH]
+        worse = [{**payload, key: bad} for key, item in fields for bad in _damaged(item)]
+        return [{**payload, "no such field": 1}, *worse]
+    if isinstance(payload, list | tuple):
+        items = list(enumerate(payload))[:_WIDTH]
+        return [
+            [*payload, None],
+            *([*payload[:n], bad, *payload[n + 1 :]] for n, item in items for bad in _damaged(item)),
+        ]
+    return list(_JUNK)
 
 
 def _without(inventory: Inventory, free: Sequence[int], granted: Sequence[Assignment]) -> list[int]:
