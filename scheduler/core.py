@@ -165,7 +165,8 @@ class Core:
         request makes no sense.
         """
         shares = self._deployments.plan(event, self._deployments.check(event))
-        return {self.cluster.nodes[share.row].node_id: len(share.copies) for share in shares}
+        pairs = zip(shares.rows.tolist(), shares.counts.tolist(), strict=True)
+        return {self.cluster.nodes[row].node_id: count for row, count in pairs}
 
     def capacity(self, spec: WorkloadsSubmitted) -> Capacity:
         """How many copies of ``spec`` fit now, whatever its ``count``. ValueError where the request makes no sense."""
@@ -249,7 +250,7 @@ class Core:
         self.counters.decisions += 1
         try:
             shares = self._deployments.plan(event, request_class)
-            ids = [f"{spec.workload_id}/{copy}" for copy in range(sum(len(share.copies) for share in shares))]
+            ids = [f"{spec.workload_id}/{copy}" for copy in range(int(shares.counts.sum()))]
             state.check_ids(ids)
         except ValueError as error:
             self.counters.deployments_rejected += 1
@@ -258,10 +259,7 @@ class Core:
             return
         if spec.operation_id:
             state.results.operations[spec.operation_id].remaining = len(ids)
-        at = 0
-        for share in shares:
-            state.place_copies(spec, request_class, share.row, share.copies, ids[at : at + len(share.copies)])
-            at += len(share.copies)
+        state.place_copies(spec, request_class, shares, ids)
 
     def _on_policy_changed(self, event: PolicyChanged) -> None:
         try:

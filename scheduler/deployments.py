@@ -9,22 +9,14 @@ it is `Core`'s business.
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 
 from scheduler.events import DeploymentRequested
-from scheduler.plan import Assignments, Planner
+from scheduler.plan import Assignments, Planner, Shares
 from scheduler.request_classes import RequestClass
 from scheduler.state import CoreState
 from scheduler.strategies import STRATEGIES, Candidates, spread
 from scheduler.types import Int64Array, NodeIndex
-
-
-class Share(msgspec.Struct, frozen=True):
-    """What one row gets of a deployment: one entry a copy."""
-
-    row: NodeIndex
-    copies: list[Assignments]
 
 
 class Deployments:
@@ -49,8 +41,8 @@ class Deployments:
                 raise ValueError(f"node_ids: there is no node {node_id!r}")
         return self.state.admit(event.spec)
 
-    def plan(self, event: DeploymentRequested, request_class: RequestClass) -> list[Share]:
-        """Say what every row gets, rows ascending; `StrategyError` where the strategy cannot have what it needs."""
+    def plan(self, event: DeploymentRequested, request_class: RequestClass) -> Shares:
+        """Say what every row gets; `StrategyError` where the strategy cannot have what it needs."""
         asked = request_class.asked
         if asked is not None and asked.coupling == "domain":
             return self._plan_coupled(event, request_class)
@@ -59,16 +51,20 @@ class Deployments:
         while True:
             candidates = self._candidates(event, request_class, capacity)
             added = spread(event.strategy, event.spec.count, candidates, limit=event.nodes_limit, most=most)
-            shares = []
-            for row in np.flatnonzero(added).tolist():
-                copies = self.planner.assign(request_class, row, int(added[row]))
-                if len(copies) < added[row]:
-                    # An exact plugin whose capacity is an upper bound: plan again with what there really is.
-                    capacity[row] = len(copies)
-                    break
-                shares.append(Share(row, copies))
-            else:
+            rows = np.flatnonzero(added)
+            shares = Shares(rows, added[rows], None)
+            if asked is None or asked.uniform is not None:
                 return shares
+            assignments = [
+                self.planner.assign(request_class, row, count)
+                for row, count in zip(rows.tolist(), shares.counts.tolist(), strict=True)
+            ]
+            assigned = np.fromiter(map(len, assignments), dtype=np.int64, count=len(rows))
+            if (assigned == shares.counts).all():
+                return shares._replace(assignments=assignments)
+            # Some exact plugin's capacity is an upper bound: plan again with what there really is.
+            short = assigned < shares.counts
+            capacity[rows[short]] = assigned[short]
 
     def _capacity(self, event: DeploymentRequested, request_class: RequestClass) -> Int64Array:
         capacity = self.planner.capacities(request_class)
@@ -91,7 +87,7 @@ class Deployments:
             usage = rate = np.zeros(len(capacity))
         return Candidates(capacity, count, usage, rate)
 
-    def _plan_coupled(self, event: DeploymentRequested, request_class: RequestClass) -> list[Share]:
+    def _plan_coupled(self, event: DeploymentRequested, request_class: RequestClass) -> Shares:
         """Place copies under a savepoint, in the order of the strategy, asking after each what is allowed then.
 
         A row that turns out to have room for less than it seemed is bounded by that, and all is planned again.
@@ -103,7 +99,9 @@ class Deployments:
             with self.state.ledger.savepoint():
                 short = place(event, request_class, bounds, added)
             if short is None:
-                return [Share(row, added[row]) for row in sorted(added)]
+                rows = np.array(sorted(added), dtype=np.int64)
+                assignments = [added[row] for row in rows.tolist()]
+                return Shares(rows, np.array(list(map(len, assignments)), dtype=np.int64), assignments)
             bounds[short] = len(added.get(short, ()))
 
     def _add_copies(

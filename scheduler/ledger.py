@@ -51,17 +51,6 @@ class Claim(msgspec.Struct, frozen=True):
                 slots[plugin] = more
         return Claim(tuple(max(0, a - b) for a, b in zip(self.request, other.request, strict=True)), slots=slots)
 
-    def times(self, count: int) -> Claim:
-        """What so many of them claim together."""
-        if count == 1:
-            return self
-        return Claim(
-            tuple(amount * count for amount in self.request),
-            {pool: amount * count for pool, amount in self.charges.items()},
-            tuple(self.marks) * count,
-            {p: {slot: n * count for slot, n in amounts.items()} for p, amounts in self.slots.items()},
-        )
-
     def plus(self, other: Claim) -> Claim:
         """Both together."""
         slots = {plugin: dict(amounts) for plugin, amounts in self.slots.items()}
@@ -262,6 +251,39 @@ class Ledger:
         if claim.marks:
             self._mark(row, claim.marks, 1)
 
+    def hold_many(self, rows: Int64Array, counts: Int64Array, claim: Claim) -> None:
+        """Hold ``counts[i]`` equal claims on ``rows[i]``, which are live and each there once.
+
+        Raise `OvercommitError`, changing nothing, where one does not fit. The cost hardly depends on the counts.
+        """
+        for dimension, amount in enumerate(claim.request):
+            if amount and (self.free[dimension, rows] < counts * amount).any():
+                raise OvercommitError(f"{amount} of dimension {dimension} do not fit {counts.sum()} times")
+        for plugin, amounts in claim.slots.items():
+            if not self.slots[plugin].fits_many(rows, counts, amounts):
+                raise OvercommitError(f"{plugin}: {dict(amounts)} do not fit {counts.sum()} times")
+        self._add_many(rows, counts, claim)
+
+    def _add_many(self, rows: Int64Array, counts: Int64Array, claim: Claim) -> None:
+        """Hold, or with negative counts give back."""
+        total = int(counts.sum())
+        for dimension, amount in enumerate(claim.request):
+            if amount:
+                self.free[dimension, rows] -= counts * amount
+                self.live_used[dimension] += total * amount
+        self.change_log[np.arange(self.version, self.version + len(rows)) & self._log_mask] = rows
+        self.version += len(rows)
+        for plugin, amounts in claim.slots.items():
+            table = self.slots[plugin]
+            table.take_many(rows, counts, amounts)
+            self.remap_rows.update(dict.fromkeys(table.limited_rows(rows, amounts).tolist()))
+        if claim.charges:
+            self._charge({pool: amount * abs(total) for pool, amount in claim.charges.items()}, 1 if total > 0 else -1)
+        for row, count in zip(rows.tolist(), counts.tolist(), strict=True) if claim.marks else ():
+            self.marks.count(row, claim.marks, count)
+        if self._undo is not None:
+            self._undo.append((self._add_many, (rows, -counts, claim)))
+
     def drop(self, row: NodeIndex, claim: Claim) -> None:
         """Give back what was held."""
         self.release(row, claim.request)
@@ -276,7 +298,7 @@ class Ledger:
     def _take(self, row: NodeIndex, plugin: str, amounts: Mapping[str, int], sign: int) -> None:
         table = self.slots[plugin]
         table.take(row, amounts, sign)
-        if row not in self.remap_rows and table.has_limited(row, amounts):
+        if row not in self.remap_rows and table.is_limited(row, amounts):
             self.remap_rows[row] = None
         if self._undo is not None:
             self._undo.append((self._take, (row, plugin, amounts, -sign)))

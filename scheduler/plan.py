@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -41,7 +41,6 @@ from scheduler.ports import (
     ResourcePlugin,
 )
 from scheduler.request_classes import Asked, ClassTable, RequestClass, ScoreColumn
-from scheduler.slots import distinct_rows
 from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
 
 NO_ROW = -1
@@ -68,6 +67,17 @@ class Plan(msgspec.Struct, frozen=True):
     nodes: tuple[str, ...]
     unplaced: int
     diagnosis: Diagnosis | None
+
+
+class Shares(NamedTuple):
+    """What rows get of a deployment: ``counts[i]`` copies on ``rows[i]``, rows ascending.
+
+    ``assignments[i]`` has one entry a copy; None where the copies all get the same (`Asked.uniform`) or nothing.
+    """
+
+    rows: Int64Array
+    counts: Int64Array
+    assignments: list[list[Assignments]] | None
 
 
 def uniform_draw(seed: int, decision: int) -> float:
@@ -99,6 +109,7 @@ class Planner:
         self.plugins = {plugin.name: plugin for plugin in plugins}
         self.exact = {plugin.name: plugin for plugin in plugins if isinstance(plugin, ExactPlugin)}
         self.plugin_weights = plugin_weights
+        self._engine_keys = {plugin.name: frozenset(plugin.engine_keys) for plugin in plugins}
         self._universal: dict[str, Any] = {plugin.name: {} for plugin in plugins if plugin.is_universal}
         self.ledger = ledger
         self.cluster = cluster
@@ -159,10 +170,13 @@ class Planner:
             amounts = self.plugins[name].demand(payload)
             for place, dimension in enumerate(self.dimensions):
                 demand[place] += amounts.get(dimension.name, 0)
+        exact = tuple(name for name in payloads if name in self.exact)
+        uniform = {name: self.exact[name].uniform(payloads[name]) for name in exact}
         return Asked(
             payloads=payloads,
             demand=tuple(demand),
-            exact=tuple(name for name in payloads if name in self.exact),
+            exact=exact,
+            uniform=None if None in uniform.values() else uniform,  # type: ignore[arg-type]
             coupling=max((self.plugins[n].coupling_of(p) for n, p in payloads.items()), key=_STRENGTH.index),
             marks=tuple(mark for n, p in payloads.items() for mark in self.plugins[n].marks(p)),
             scored=tuple(n for n in payloads if type(self.plugins[n]).score is not ResourcePlugin.score),
@@ -419,18 +433,10 @@ class Planner:
         return bound
 
     def _capacity(self, name: str, payload: Any, columns: NodeColumns) -> Int64Array | None:
-        """What one plugin allows on ``columns.rows``; of nodes that an exact one cannot tell apart, one is asked."""
-        if name not in self.exact:
-            return self.plugins[name].capacity(payload, columns, self.cluster)
-        slots = self.ledger.slots[name].columns(columns.rows)
-        if len(columns.rows) < 2:
-            return self.exact[name].capacity(payload, columns._replace(slots=slots), self.cluster)
-        first, kind_of = distinct_rows(slots)
-        few = _subset(columns, first)._replace(
-            slots=slots._replace(inventory_ids=slots.inventory_ids[first], free=slots.free[first])
-        )
-        capacity = self.exact[name].capacity(payload, few, self.cluster)
-        return None if capacity is None else capacity[kind_of]
+        """What one plugin allows on ``columns.rows``."""
+        if name in self.exact:
+            columns = columns._replace(slots=self.ledger.slots[name].columns(columns.rows))
+        return self.plugins[name].capacity(payload, columns, self.cluster)
 
     def _place_filters(self, request_class: RequestClass, columns: NodeColumns) -> list[tuple[str, Any]]:
         """Pairs of a reason and a boolean array over ``columns.rows``: what has nothing to do with capacity."""
@@ -476,25 +482,18 @@ class Planner:
     # -- what a copy gets -----------------------------------------------------------------------------------------
 
     def assign(self, request_class: RequestClass, row: NodeIndex, count: int) -> list[Assignments]:
-        """What up to ``count`` copies on ``row`` get of the exact plugins that are asked; fewer where no more fit.
-
-        Copies that follow each other and get the very same things (of what is only counted) share one mapping.
-        """
+        """What up to ``count`` copies on ``row`` get of the exact plugins that are asked; fewer where no more fit."""
         asked = request_class.asked
-        if asked is None or not asked.exact:
-            return [{} for _ in range(count)]
+        if asked is None:
+            return [{}] * count
+        if asked.uniform is not None:
+            return [asked.uniform] * count
         per_plugin: list[list[Assignment]] = []
         for name in asked.exact:
             found = self.exact[name].assign(asked.payloads[name], self.ledger.slots[name].node(row), count)
             per_plugin.append(found)
             count = min(count, len(found))
-        found_all: list[Assignments] = []
-        last: tuple[Assignment, ...] = ()
-        for copy in zip(*per_plugin, strict=False):
-            alike = bool(last) and all(a is b for a, b in zip(copy, last, strict=True))
-            found_all.append(found_all[-1] if alike else dict(zip(asked.exact, copy, strict=True)))
-            last = copy
-        return found_all
+        return [dict(zip(asked.exact, copy, strict=True)) for copy in zip(*per_plugin, strict=False)]
 
     def reassign(
         self, row: NodeIndex, held: Mapping[str, Assignment], old: Asked | None, new: Asked | None
@@ -523,8 +522,18 @@ class Planner:
         slots = {name: one.amounts for name, one in (assignments or {}).items() if one.amounts}
         return Claim(request_class.request, charges, asked.marks, slots)
 
+    def uniform_claim(self, request_class: RequestClass) -> Claim | None:
+        """Everything that a copy holds, if that does not depend on the row; None if it may."""
+        asked = request_class.asked
+        if asked is None:
+            return Claim(request_class.request)
+        charged = any(type(self.plugins[name]).charges is not ResourcePlugin.charges for name in asked.payloads)
+        if charged or asked.uniform is None:
+            return None
+        return self.claim(request_class, NO_ROW, asked.uniform)
+
     def shared(self, name: str, row: NodeIndex) -> Any:
-        """What an exact plugin's workloads without things of their own share on ``row``; None where there is nothing."""
+        """What an exact plugin's workloads share on ``row``; None where the node has nothing of the kind."""
         node = self.ledger.slots[name].node(row)
         return None if node.inventory is NOTHING else self.exact[name].shared(node)
 
@@ -536,11 +545,10 @@ class Planner:
             return None
         merged: dict[str, Any] = {}
         for name, payload in asked.payloads.items():
-            plugin = self.plugins[name]
-            given = plugin.engine_args(payload, (assignments or {}).get(name), shared.get(name))
-            for key in given:
-                if key not in plugin.engine_keys:
-                    raise PluginError(f"plugin {name!r}: it gives {key!r}, which is not among its engine_keys")
+            given = self.plugins[name].engine_args(payload, (assignments or {}).get(name), shared.get(name))
+            if not given.keys() <= self._engine_keys[name]:
+                unknown = next(key for key in given if key not in self._engine_keys[name])
+                raise PluginError(f"plugin {name!r}: it gives {unknown!r}, which is not among its engine_keys")
             merged.update(given)
         return merged or None
 

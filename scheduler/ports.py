@@ -91,6 +91,19 @@ class SlotColumns(NamedTuple):
     inventory_ids: Int64Array
     free: Int64Array
 
+    def distinct(self) -> tuple[Int64Array, Int64Array]:
+        """The first position of every kind of node (same inventory, same free amounts), and by position its kind."""
+        kinds: dict[tuple[int, bytes], int] = {}
+        first: list[int] = []
+        kind_of = np.empty(len(self.inventory_ids), dtype=np.int64)
+        free = np.ascontiguousarray(self.free)
+        for position, inventory_id in enumerate(self.inventory_ids.tolist()):
+            kind = kinds.setdefault((inventory_id, free[position].tobytes()), len(first))
+            if kind == len(first):
+                first.append(position)
+            kind_of[position] = kind
+        return np.array(first, dtype=np.int64), kind_of
+
 
 class NodeColumns(NamedTuple):
     """Read-only columns over some rows, for plugins and policies. All arrays have one entry a row, in row order.
@@ -306,18 +319,28 @@ class ExactPlugin(ResourcePlugin):
         return len(self.assign(request, node, most))
 
     def capacity(self, request: Any, nodes: NodeColumns, facts: NodeFacts) -> Int64Array | None:
-        """Asks `node_capacity` for every row. May depend on nothing but the slots.
+        """Asks `node_capacity`, once about nodes that are alike. May depend on nothing but the slots.
 
-        The framework asks only once about nodes that are alike, and only about those on which the quantities fit.
+        The framework only asks about rows on which the quantities fit.
         """
         slots = nodes.slots
         assert slots is not None, "the framework gives an exact plugin its slots"
-        counts = np.zeros(len(nodes.rows), dtype=np.int64)
-        for position, inventory_id in enumerate(slots.inventory_ids.tolist()):
+        first, kind_of = slots.distinct()
+        counts = np.zeros(len(first), dtype=np.int64)
+        for kind, position in enumerate(first.tolist()):
+            inventory_id = int(slots.inventory_ids[position])
             inventory = slots.inventories[inventory_id] if inventory_id >= 0 else NOTHING
             free = slots.free[position, : len(inventory.slots)].tolist()
-            counts[position] = self.node_capacity(request, NodeSlots(inventory, free), COPIES_MAX)
-        return counts
+            counts[kind] = self.node_capacity(request, NodeSlots(inventory, free), COPIES_MAX)
+        result: Int64Array = counts[kind_of]
+        return result
+
+    def uniform(self, request: Any) -> Assignment | None:
+        """What every copy gets, whatever the node and wherever `capacity` leaves room; then nobody asks `assign`.
+
+        None, the default, where it depends on the node.
+        """
+        return None
 
     def assign(self, request: Any, node: NodeSlots, count: int) -> list[Assignment]:
         """Choose things for up to ``count`` copies on one node, in the order in which they are to be used.

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from scheduler.assignment import Assignment
 from scheduler.kernels import BLOCK
 from scheduler.marks import Mark
 from scheduler.ports import Coupling
@@ -29,13 +30,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks of plugins.
 
     ``payloads`` are in canonical form by plugin name. ``demand`` is what they take of the dimensions together.
-    ``exact`` names the exact plugins among them, ``coupling`` is the strongest, ``marks`` are those of all, and
-    ``scored`` names the plugins that may have preferences.
+    ``exact`` names the exact plugins among them, and ``uniform`` is what every copy gets of all of these, None where
+    that depends on the node. ``coupling`` is the strongest, ``marks`` are those of all, and ``scored`` names the
+    plugins that may have preferences.
     """
 
     payloads: dict[str, Any]
     demand: tuple[int, ...]
     exact: tuple[str, ...]
+    uniform: dict[str, Assignment] | None
     coupling: Coupling
     marks: tuple[Mark, ...]
     scored: tuple[str, ...]

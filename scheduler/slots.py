@@ -110,10 +110,15 @@ class SlotTable:
                 return f"{view[row, place]} of {name} are free of which {amount} are asked"
         return ""
 
-    def has_limited(self, row: NodeIndex, amounts: Mapping[str, int]) -> bool:
+    def is_limited(self, row: NodeIndex, amounts: Mapping[str, int]) -> bool:
         """Whether anything among the amounts, which are not none, is more than just counted."""
         counted = self._counted[int(self.inventory_ids[row])]
         return any(name not in counted for name in amounts)
+
+    def limited_rows(self, rows: Int64Array, amounts: Mapping[str, int]) -> Int64Array:
+        """Those of the rows on which anything among the amounts is more than just counted."""
+        limited = np.array([any(name not in counted for name in amounts) for counted in self._counted], dtype=np.bool_)
+        return rows[limited[self.inventory_ids[rows]]]
 
     def take(self, row: NodeIndex, amounts: Mapping[str, int], sign: int = 1) -> None:
         """Take amounts away, or with ``sign`` -1 give them back. Whether they fit has been checked before."""
@@ -121,6 +126,26 @@ class SlotTable:
         view = self._view
         for name, amount in amounts.items():
             view[row, places[name]] -= sign * amount
+
+    def _columns_of(self, rows: Int64Array, slot: str) -> Int64Array:
+        """By row, the place of a slot, which every one of the rows has."""
+        places = np.array([known.get(slot, -1) for known in self._places], dtype=np.int64)
+        result: Int64Array = places[self.inventory_ids[rows]]
+        return result
+
+    def fits_many(self, rows: Int64Array, counts: Int64Array, amounts: Mapping[str, int]) -> bool:
+        """Whether so many times the amounts are free on every row, what is only counted apart."""
+        for slot, amount in amounts.items():
+            limited = np.array([slot not in counted for counted in self._counted])[self.inventory_ids[rows]]
+            places = self._columns_of(rows, slot)
+            if (places < 0).any() or (limited & (self.free[rows, places] < counts * amount)).any():
+                return False
+        return True
+
+    def take_many(self, rows: Int64Array, counts: Int64Array, amounts: Mapping[str, int]) -> None:
+        """Take so many times the amounts on every row."""
+        for slot, amount in amounts.items():
+            self.free[rows, self._columns_of(rows, slot)] -= counts * amount
 
     def node(self, row: NodeIndex, given_back: Mapping[str, int] | None = None) -> NodeSlots:
         """One node for an exact plugin, as if ``given_back`` were free too."""
@@ -139,19 +164,3 @@ class SlotTable:
         ids, free = self.inventory_ids[rows], self.free[rows]
         ids.flags.writeable = free.flags.writeable = False
         return SlotColumns(self.inventories, ids, free)
-
-
-def distinct_rows(slots: SlotColumns) -> tuple[Int64Array, Int64Array]:
-    """Return the first position of every kind of node (same inventory, same free amounts), and by row its kind."""
-    kinds: dict[tuple[int, bytes], int] = {}
-    first: list[int] = []
-    kind_of = np.empty(len(slots.inventory_ids), dtype=np.int64)
-    free = np.ascontiguousarray(slots.free)
-    for position, inventory_id in enumerate(slots.inventory_ids.tolist()):
-        key = (inventory_id, free[position].tobytes())
-        kind = kinds.get(key)
-        if kind is None:
-            kind = kinds[key] = len(first)
-            first.append(position)
-        kind_of[position] = kind
-    return np.array(first, dtype=np.int64), kind_of

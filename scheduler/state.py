@@ -14,7 +14,7 @@ from scheduler.events import DeploymentRequested, WorkloadsSubmitted
 from scheduler.ledger import Claim, Ledger
 from scheduler.lifecycle import PARTITION, State, Trigger, advance
 from scheduler.operations import Counters, Replacement, Results
-from scheduler.plan import Assignments, Planner
+from scheduler.plan import Assignments, Planner, Shares
 from scheduler.policies import Policy
 from scheduler.ports import ExactPlugin, ResourcePlugin
 from scheduler.queue import PendingQueue
@@ -283,68 +283,71 @@ class CoreState:
             self.count_app(workload.spec, row, 1)
 
     def place_copies(
-        self,
-        spec: WorkloadsSubmitted,
-        request_class: RequestClass,
-        row: NodeIndex,
-        copies: Sequence[Assignments],
-        ids: Sequence[str],
+        self, spec: WorkloadsSubmitted, request_class: RequestClass, shares: Shares, ids: Sequence[str]
     ) -> None:
-        """Record copies of one deployment as placed on a row, hold what they hold, and have them started."""
-        self._hold_copies(request_class, row, copies)
+        """Record the copies of a deployment as placed, hold what they hold, and have them started."""
+        self._hold_copies(request_class, shares)
+        asked = request_class.asked
+        same = asked.uniform or None if asked is not None else None
         class_id, sequence, at_ns = request_class.class_id, self.next_sequence, self.at_ns
         state = advance(State.QUEUED, Trigger.PLACED)
-        node_id, image, unanswered = self.cluster.nodes[row].node_id, spec.image, not spec.operation_id
-        commands, on_row = self.results.commands, self.on_row[row]
-        add_deadline, deadline_ns = self.timers.add_deadline, at_ns + self.config.deadline_ns
-        engine_args, last = None, None
-        for workload_id, assignments in zip(ids, copies, strict=True):
-            held = assignments or None
-            if last is None or assignments is not last:
-                engine_args, last = self._start_args(request_class, row, held), assignments
-            self.workloads[workload_id] = on_row[workload_id] = Workload(
-                workload_id=workload_id,
-                spec=spec,
-                sequence=sequence,
-                class_id=class_id,
-                state=state,
-                generation=1,
-                row=row,
-                submitted_ns=at_ns,
-                placed_ns=at_ns,
-                creation_answered=unanswered,
-                timer=add_deadline("start", deadline_ns, workload_id, 1),
-                assignments=held,
-            )
-            sequence += 1
-            commands.append(
-                StartWorkload(
-                    workload_id=workload_id, generation=1, node_id=node_id, image=image, engine_args=engine_args
+        image, answered = spec.image, not spec.operation_id
+        workloads, append = self.workloads, self.results.commands.append
+        timer = self.timers.add_deadlines("start", at_ns + self.config.deadline_ns, ids, 1)
+        names = iter(ids)
+        for place, (row, count) in enumerate(zip(shares.rows.tolist(), shares.counts.tolist(), strict=True)):
+            node_id, on_row = self.cluster.nodes[row].node_id, self.on_row[row]
+            engine_args = self._start_args(request_class, row, same) if shares.assignments is None else None
+            for copy in range(count):
+                workload_id = next(names)
+                held = same
+                if shares.assignments is not None:
+                    held = shares.assignments[place][copy] or None
+                    engine_args = self._start_args(request_class, row, held)
+                workloads[workload_id] = on_row[workload_id] = Workload(
+                    workload_id=workload_id,
+                    spec=spec,
+                    sequence=sequence,
+                    class_id=class_id,
+                    state=state,
+                    generation=1,
+                    row=row,
+                    submitted_ns=at_ns,
+                    placed_ns=at_ns,
+                    creation_answered=answered,
+                    timer=timer,
+                    assignments=held,
                 )
-            )
-        count = len(copies)
+                sequence += 1
+                timer += 1
+                append(
+                    StartWorkload(
+                        workload_id=workload_id, generation=1, node_id=node_id, image=image, engine_args=engine_args
+                    )
+                )
+            if spec.app:
+                self.count_app(spec, row, count)
         self.next_sequence = sequence
-        self.counters.submitted += count
-        self.counters.placements += count
-        self.counters.placed += count
-        self.state_counts[state] += count
-        self.planner.classes.join(request_class, count)
-        if self._sharing:
+        self.counters.submitted += len(ids)
+        self.counters.placements += len(ids)
+        self.counters.placed += len(ids)
+        self.state_counts[state] += len(ids)
+        self.planner.classes.join(request_class, len(ids))
+        if asked is not None and asked.exact:
             self._started.update(ids)
-        if spec.app:
-            self.count_app(spec, row, count)
 
-    def _hold_copies(self, request_class: RequestClass, row: NodeIndex, copies: Sequence[Assignments]) -> None:
-        if request_class.asked is None:
-            self.ledger.reserve(row, tuple(amount * len(copies) for amount in request_class.request))
-            return
-        at = 0
-        while at < len(copies):
-            same = at + 1
-            while same < len(copies) and copies[same] is copies[at]:
-                same += 1
-            self.ledger.hold(row, self.planner.claim(request_class, row, copies[at]).times(same - at))
-            at = same
+    def _hold_copies(self, request_class: RequestClass, shares: Shares) -> None:
+        if shares.assignments is None:
+            claim = self.planner.uniform_claim(request_class)
+            if claim is not None:
+                self.ledger.hold_many(shares.rows, shares.counts, claim)
+                return
+        asked = request_class.asked
+        same = asked.uniform if asked is not None else None
+        for place, (row, count) in enumerate(zip(shares.rows.tolist(), shares.counts.tolist(), strict=True)):
+            for copy in range(count):
+                held = same if shares.assignments is None else shares.assignments[place][copy]
+                self.ledger.hold(row, self.planner.claim(request_class, row, held))
 
     def claim_of(self, workload: Workload) -> Claim:
         """Everything that the workload holds on its row."""

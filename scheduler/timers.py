@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Literal
 
@@ -70,6 +70,19 @@ class Timers:
         if at_ns < self.bound_ns:
             self.bound_ns = at_ns
         return sequence
+
+    def add_deadlines(self, kind: Literal["start"], at_ns: int, workload_ids: Sequence[str], generation: int) -> int:
+        """`add_deadline` for many workloads in a row; return the sequence number of the first."""
+        first = self._sequence
+        if not workload_ids:
+            return first
+        self.add_deadline(kind, at_ns, workload_ids[0], generation)
+        self._deadlines.extend(
+            Timer(at_ns, sequence, kind, workload_id, generation)
+            for sequence, workload_id in enumerate(workload_ids[1:], start=first + 1)
+        )
+        self._sequence = first + len(workload_ids)
+        return first
 
     def next_ns(self) -> int | None:
         """The instant of the first timer that still matters, or None."""

@@ -329,12 +329,17 @@ class CpuPlugin(ExactPlugin):
         return sorted(ids, key=lambda identifier: id_order(identifier, self.core_order))
 
     def capacity(self, request: Any, nodes: NodeColumns, facts: NodeFacts) -> Int64Array:
-        """The number of plans where it is to be bound; else no bound where there are cores enough, 0 where not."""
+        """Bound: the number of plans, counted once for equal free pieces. Unbound: 0 or no bound, by number of cores."""
         assert nodes.slots is not None, "the framework gives an exact plugin its slots"
-        counts = np.zeros(len(nodes.rows), dtype=np.int64)
-        for inventory, positions in _by_inventory(nodes.slots):
-            counts[positions] = self._counts(request, inventory, nodes.slots.free[positions])
-        return counts
+        slots = nodes.slots
+        kind_of = None
+        if request["bind"] and len(nodes.rows) > 1:
+            first, kind_of = slots.distinct()
+            slots = slots._replace(inventory_ids=slots.inventory_ids[first], free=slots.free[first])
+        counts = np.zeros(len(slots.inventory_ids), dtype=np.int64)
+        for inventory, positions in _by_inventory(slots):
+            counts[positions] = self._counts(request, inventory, slots.free[positions])
+        return counts if kind_of is None else counts[kind_of]
 
     def node_capacity(self, request: Any, node: NodeSlots, most: int) -> int:
         """`capacity` of a single node."""
@@ -396,6 +401,10 @@ class CpuPlugin(ExactPlugin):
                 rate[positions] = pieces / total
         return Usage(usage, rate, _BOUND_WEIGHT)
 
+    def uniform(self, request: Any) -> Assignment | None:
+        """Unbound work gets nothing of its own."""
+        return None if request["bind"] else self._unbound(request)
+
     def assign(self, request: Any, node: NodeSlots, count: int) -> list[Assignment]:
         """The first ``count`` plans: inside NUMA nodes first, by id."""
         if node.inventory is NOTHING:
@@ -439,9 +448,8 @@ class CpuPlugin(ExactPlugin):
             "memory_bytes": request["memory_limit"],
         }
         if not request["bind"]:
-            limit = _exact(request["cpu_limit"])
-            if limit > 0:
-                args["cpu_quota"] = cpu_pieces(limit, PERIOD_US)
+            if request["cpu_limit"]:
+                args["cpu_quota"] = cpu_pieces(_exact(request["cpu_limit"]), PERIOD_US)
             return {**args, "cpuset_cpus": ",".join(shared)} if shared else args
         assert assignment is not None, "bound work has cores"
         args["cpuset_cpus"] = ",".join(slot for slot in assignment.amounts if slot.isdigit())

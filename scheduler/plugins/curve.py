@@ -84,13 +84,17 @@ class CurvePlugin(ExactPlugin):
         copies[rows] = quotients.min(axis=1, where=need > 0, initial=COPIES_MAX)
         return np.maximum(copies, 0)
 
+    def uniform(self, request: Any) -> Assignment:
+        """Every copy holds the mapping that the request brings."""
+        return Assignment(amounts=request[_AMOUNTS])
+
     def assign(self, request: Any, node: NodeSlots, count: int) -> list[Assignment]:
-        """As many copies as every point can carry; all hold the mapping that the request brings."""
+        """As many copies as every point can carry."""
         if not request[_AMOUNTS]:
-            return [Assignment(amounts={})] * count
+            return [self.uniform(request)] * count
         need = self._by_slot(request)
         copies = min([count, *(free // amount for free, amount in zip(node.free, need, strict=True) if amount)])
-        return [Assignment(amounts=request[_AMOUNTS])] * copies
+        return [self.uniform(request)] * copies
 
     def _curves(self, payload: Mapping[str, Any]) -> dict[str, list[int]]:
         for name in payload:

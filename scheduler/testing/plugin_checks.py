@@ -8,8 +8,9 @@ tried out is undone by a savepoint. The draws are a function of seed and number,
 The properties, with what exactly is required:
 
 * *admissible bound*: `capacity` is one int64 of at least 0 a row. Exact: on no row are more copies assigned, at once or
-  (if monotone) one after the other, and not fewer if ``capacity_is_exact``. Others: after a copy on a row that allowed
-  c, the row allows at least c - 1; coupled to the cluster, each limit is then one lower.
+  (if monotone) one after the other, and not fewer if ``capacity_is_exact``; what `uniform` says is what they get.
+  Others: after a copy on a row that allowed c, the row allows at least c - 1; coupled to the cluster, each limit is then
+  one lower.
 * *purity*: asked again, and asked of a new plugin with the same parameters, the answers are the same, and neither
   request nor inventories nor facts have changed.
 * *assign then release*: what a copy holds is the same when it is placed and when it goes, and then all is as before.
@@ -53,7 +54,6 @@ from scheduler.ports import (
     ResourcePlugin,
 )
 from scheduler.request_classes import RequestClass
-from scheduler.slots import distinct_rows
 from scheduler.testing.random_world import RandomWorld
 from scheduler.types import Int64Array
 from scheduler.workload import Workload
@@ -121,7 +121,8 @@ def check_plugin(
     besides those that the kit makes up. ``nodes`` are `default_nodes` if not given. ``is_monotone=False`` is for a
     plugin in which a copy may make room for others, by design. ``steps`` is the number of random moves.
 
-    ValueError where there is no payload, a node is refused, or no payload fits anywhere: then nothing would be checked.
+    ValueError where there is no payload or one is refused, where a node is refused, or where no payload fits anywhere:
+    then nothing would be checked.
     """
     if not payloads:
         raise ValueError("payloads: there are none; give at least one that fits on a node")
@@ -138,12 +139,13 @@ def check_plugin(
     return checks.report()
 
 
-def default_nodes(plugin: ResourcePlugin) -> list[NodeJoined]:
+def default_nodes(plugin: ResourcePlugin, node_payloads: Sequence[Any] | None = None) -> list[NodeJoined]:
     """Eight nodes: two zones of two racks, labels, a taint and an image here and there; the last has nothing.
 
-    The plugin's ``node_examples``, if it has that attribute, are their payloads in turn; every fourth node has none.
+    ``node_payloads``, or else the plugin's ``node_examples`` if it has that attribute, are what they have in turn;
+    every fourth node has none.
     """
-    examples = list(getattr(plugin, "node_examples", ()))
+    examples = list(getattr(plugin, "node_examples", ()) if node_payloads is None else node_payloads)
     capacity = {CPU.name: 32_000, MEMORY.name: 64 << 30} | {dimension.name: 1 << 40 for dimension in plugin.dimensions}
     nodes = [
         NodeJoined(
@@ -179,7 +181,7 @@ class _Checks:
         except Exception as error:
             self._fail(PURITY, f"it cannot be made again from its get_params: {_name_of(error)}", None)
         self.payloads = list(payloads)
-        self.requests = [self._ask(BAD_INPUT, plugin, "parse", payload, about=payload) for payload in payloads]
+        self.requests = [self._parsed(payload) for payload in payloads]
         self._check_inventories()
         self.world = self._world(nodes)
         self.specs = [self.world.spec(payload) for payload in payloads]
@@ -211,6 +213,14 @@ class _Checks:
             return getattr(plugin, method)(*arguments)
         except Exception as error:
             self._fail(wanted, f"{method} raises {_name_of(error)}", about)
+
+    def _parsed(self, payload: Any) -> Any:
+        try:
+            return self.plugin.parse(payload)
+        except ValueError as error:
+            raise ValueError(f"payloads: {payload!r} is refused: {error}") from None
+        except Exception as error:
+            self._fail(BAD_INPUT, f"parse raises {_name_of(error)}", payload)
 
     def _check_inventories(self) -> None:
         """What the nodes have is plain data. Whether they are understood, the core says when they join."""
@@ -286,6 +296,17 @@ class _Checks:
     def _node(self, row: int) -> NodeSlots:
         return self.core.ledger.slots[self.plugin.name].node(row)
 
+    def _uniform(self, index: int) -> Assignment | None:
+        """What every copy gets wherever it goes; None where that depends on the node."""
+        assert self.exact is not None
+        payload = self.payloads[index]
+        uniform: Assignment | None = self._ask(BOUND, self.exact, "uniform", self.requests[index], about=payload)
+        return uniform
+
+    def _may_assign(self, index: int, node: NodeSlots) -> bool:
+        """Whether the plugin has to answer for the node: not for one with nothing if all copies get the same."""
+        return node.inventory is not NOTHING or self._uniform(index) is None
+
     def _assign(self, wanted: str, index: int, node: NodeSlots, count: int) -> list[Assignment]:
         payload = self.payloads[index]
         granted: list[Assignment] = self._ask(
@@ -316,10 +337,10 @@ class _Checks:
         row = self.world.draws.one_of(rows)
         assignments = None
         if self.exact is not None:
-            granted = self._assign(wanted, index, self._node(row), 1)
-            if not granted:
+            granted = self._uniform(index) or next(iter(self._assign(wanted, index, self._node(row), 1)), None)
+            if granted is None:
                 return None
-            assignments = {self.plugin.name: granted[0]}
+            assignments = {self.plugin.name: granted}
         claim = self._claim(wanted, index, request_class, row, assignments)
         try:
             self.core.ledger.hold(row, claim)
@@ -431,9 +452,12 @@ class _Checks:
         calls = list(questions.items())
         calls += [("charges", (request, row, facts)) for row in columns.rows.tolist()]
         if self.exact is not None:
+            calls.append(("uniform", (request,)))
             for row in columns.rows.tolist():
-                calls.append(("assign", (request, self._node(row), 2)))
-                calls.append(("shared", (self._node(row),)))
+                if self._may_assign(index, self._node(row)):
+                    calls.append(("assign", (request, self._node(row), 2)))
+                if self._node(row).inventory is not NOTHING:
+                    calls.append(("shared", (self._node(row),)))
         else:
             calls.append(("engine_args", (request, None, None)))
         answers: dict[str, Any] = {}
@@ -490,12 +514,14 @@ class _Checks:
                 self._require(COHERENCE, moves or scores[row] == known_scores[row], what, payload)
         self._refreshed[index] = (version, capacity.tolist(), scores)
         if self.exact is not None:
-            slots = self._columns().slots
-            assert slots is not None
-            first, kind_of = distinct_rows(slots)
-            same = capacity[first][kind_of]
-            what = f"nodes with the same slots have capacities {capacity.tolist()}, which differ"
-            self._require(COHERENCE, np.array_equal(same, capacity), what, payload)
+            table = self.core.ledger.slots[self.plugin.name]
+            first: dict[tuple[int, bytes], int] = {}
+            for row in range(len(capacity)):
+                other = first.setdefault((int(table.inventory_ids[row]), table.free[row].tobytes()), row)
+                what = (
+                    f"rows {other} and {row} have the same slots, and capacities {capacity[other]} and {capacity[row]}"
+                )
+                self._require(COHERENCE, int(capacity[other]) == int(capacity[row]), what, payload)
 
     def _check_permutation(self, index: int) -> None:
         order = self.world.draws.order(self.core.ledger.row_count)
@@ -520,14 +546,18 @@ class _Checks:
         self._require(SCORES, isfinite(found.weight) and found.weight > 0, what, payload)
 
     def _check_assignments(self, exact: ExactPlugin, index: int) -> None:
-        payload, capacity = self.payloads[index], self._capacity(BOUND, index)
+        payload, capacity, uniform = self.payloads[index], self._capacity(BOUND, index), self._uniform(index)
         for row, allowed in enumerate(capacity.tolist()):
             node = self._node(row)
+            if not self._may_assign(index, node):
+                continue
             most = min(allowed, _COPIES)
             granted = self._assign(BOUND, index, node, most + 1)
             what = f"row {row} has capacity {allowed}, but {len(granted)} copies are assigned"
             self._require(BOUND, len(granted) <= allowed, what, payload)
             self._require(BOUND, len(granted) >= most or not exact.capacity_is_exact, what, payload)
+            what = f"uniform says {uniform}, but assigned are {granted}"
+            self._require(BOUND, uniform is None or all(one == uniform for one in granted), what, payload)
             self._check_fit(node, granted, payload)
             if self.is_monotone and allowed <= _COPIES:
                 one_by_one = self._count_one_by_one(index, node, allowed + 1)
@@ -536,7 +566,8 @@ class _Checks:
             for assignment in granted[:2]:
                 self._check_codec("the assignment", assignment, payload, Assignment)
             self._check_told(exact, index, node, granted[:1])
-        self._assign(BAD_INPUT, index, NodeSlots(NOTHING, []), 1)
+        if uniform is None:
+            self._assign(BAD_INPUT, index, NodeSlots(NOTHING, []), 1)
         for workload in self.core.workloads.values():
             if workload.row >= 0 and workload.assignments:
                 self._check_reassign(exact, index, workload)

@@ -490,6 +490,18 @@ def test_unbound_work_can_be_bound() -> None:
     assert cores_of(realloc(node, held, before, {"bind": True})[1]) == {"0": 100}
 
 
+def test_the_same_amount_of_cpu_moves_where_it_cannot_stay() -> None:
+    node = node_slots(PLUGIN, NUMA_NODE)
+    before = bound(2)
+    held = Assignment(amounts={"3": 100, "4": 100, "requested": 200})
+    inside = PLUGIN.reassign(PLUGIN.merge(before, {"bind": True, "numa_nodes": 1}), node, held, before)
+    assert inside is not None
+    assert inside.detail == {"numa": "0"}
+    assert "3" in cores_of(inside)
+    node.free[3] = 50
+    assert cores_of(PLUGIN.reassign(before, node, held, before)).keys() <= {"0", "1", "2"}
+
+
 def test_cores_that_are_gone_do_not_come_back() -> None:
     node = node_slots(PLUGIN, {"cores": {"1": 100, "2": 100}})
     before = bound(2)

@@ -148,6 +148,20 @@ def test_the_kernel_counts_large_oversold_nodes(pieces: int) -> None:
     assert counts.min() > 0
 
 
+@pytest.mark.parametrize(
+    ("cores", "first_numa_node", "pieces", "max_share", "memory", "count"),
+    [([300, 300, 300, 100], 4, 230, 2, 20, 4), ([200, 50, 300, 100, 200], 1, 110, -1, 30, 6)],
+)
+def test_of_two_splits_with_as_many_plans_the_one_that_breaks_fewer_cores_is_used(
+    cores: list[int], first_numa_node: int, pieces: int, max_share: int, memory: int, count: int
+) -> None:
+    free = np.array([[*cores, 99, 99]], dtype=np.int64)
+    starts = np.array([0, first_numa_node, len(cores)])
+    arguments = (free, len(cores), np.arange(len(cores)), starts, pieces, 100, max_share, memory, 0)
+    assert reference_kernels.cpu_plan_counts(*arguments).tolist() == [count]
+    assert kernels.cpu_plan_counts(*arguments).tolist() == [count]
+
+
 def test_plans_are_made_only_as_far_as_they_are_asked_for() -> None:
     class Watched(list[int]):
         looked_at: set[int] = set()

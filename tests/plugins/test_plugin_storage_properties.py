@@ -110,7 +110,9 @@ def test_plans_are_those_of_the_plain_rules(node: NodeSlots, request: Mapping[st
 
 @given(nodes(), requests(with_io=False))
 def test_after_all_plans_there_is_no_other(node: NodeSlots, request: Mapping[str, Any]) -> None:
-    """Of bytes only: which disks the last devices that are opened are on decides how many copies of IO there are."""
+    """As long as every device that is opened can be used: no IO, and beside a monopoly no second normal binding."""
+    kinds = [binding.kind for binding in bindings_of(request)]
+    assume("monopoly" not in kinds or kinds.count("normal") < 2)
     plans = PLUGIN.assign(request, copy_node(node), PLENTY)
     assume(len(plans) < PLENTY)
     for plan in plans:
@@ -150,6 +152,7 @@ def test_realloc_keeps_devices(
         assert sum(volume["bytes"] for volume in group) == node.inventory.total[position]
 
 
+@settings(max_examples=40)
 @given(nodes(), requests())
 def test_realloc_to_the_same_changes_nothing(node: NodeSlots, request: Mapping[str, Any]) -> None:
     plans = PLUGIN.assign(request, copy_node(node), 1)
@@ -157,6 +160,7 @@ def test_realloc_to_the_same_changes_nothing(node: NodeSlots, request: Mapping[s
     assert PLUGIN.reassign(request, copy_node(node), plans[0], request) == plans[0]
 
 
+@settings(max_examples=40)
 @given(nodes(), requests(), requests())
 def test_release_restores(node: NodeSlots, first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
     """What is free after taking and giving back allows the same plans as before."""
