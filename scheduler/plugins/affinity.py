@@ -88,7 +88,7 @@ class AffinityPlugin(ResourcePlugin):
                 )
         parsed.sort(key=lambda rule: (rule["level"], _label(rule), list(rule.values())[2:]))
         if not kind.startswith("prefer"):
-            parsed = [rule for index, rule in enumerate(parsed) if rule not in parsed[:index]]
+            parsed = [rule for index, rule in enumerate(parsed) if not index or rule != parsed[index - 1]]
         return parsed
 
     def coupling_of(self, request: Mapping[str, Any]) -> Coupling:

@@ -329,7 +329,7 @@ class CpuPlugin(ExactPlugin):
         return sorted(ids, key=lambda identifier: id_order(identifier, self.core_order))
 
     def capacity(self, request: Any, nodes: NodeColumns, facts: NodeFacts) -> Int64Array:
-        """Bound: the number of plans, counted once for equal free pieces. Unbound: 0 or no bound, by number of cores."""
+        """Bound: the number of plans, counted once for equal free pieces. Unbound: 0 or no bound, by how many cores."""
         assert nodes.slots is not None, "the framework gives an exact plugin its slots"
         slots = nodes.slots
         kind_of = None

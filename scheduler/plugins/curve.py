@@ -107,6 +107,8 @@ class CurvePlugin(ExactPlugin):
         curve = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * self.points
         if len(curve) != self.points:
             raise ValueError(f"curve.{name}: {len(curve)} points; give one number, or {self.points}")
+        if set(map(type, curve)) == {int} and min(curve) >= 0 and max(curve) <= UNLIMITED:
+            return curve
         for point, amount in enumerate(curve):
             if not isinstance(amount, int) or isinstance(amount, bool) or not 0 <= amount <= UNLIMITED:
                 raise ValueError(f"curve.{name}: {amount!r} at point {point} must be a whole number of at least 0")

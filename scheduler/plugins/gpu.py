@@ -92,6 +92,8 @@ class GpuPlugin(ExactPlugin):
 
     name = "gpu"
     engine_keys = ("gpu_devices", "gpu_milli")
+    examples = ({"count": 2}, {"milli": 300, "models": ["T4"]}, {"prod_count_map": {"T4": 1, "V100": 1}})
+    node_examples = ({"model": "T4", "count": 4, "memory": "16G"}, {"prod_count_map": {"T4": 1, "V100": 2}})
 
     def __init__(self, unasked_capacity: int | None = None) -> None:
         if unasked_capacity is not None:

@@ -22,6 +22,7 @@ class ImagesPlugin(ResourcePlugin):
 
     name = "images"
     uses_images = True
+    examples = ({"images": ["web:1"]}, {"images": {"web:1": 70 << 20, "db:2": 1 << 30}})
 
     def parse(self, payload: Any) -> dict[str, dict[str, int]]:
         """Sort images, drop repeats, give those without a size the size 0."""

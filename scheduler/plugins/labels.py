@@ -19,6 +19,7 @@ class LabelsPlugin(ResourcePlugin):
     """
 
     name = "labels"
+    examples = ({"zone": ["a"]}, {"zone": ["a", "b"], "size": ["large"]})
 
     def parse(self, payload: Any) -> dict[str, list[str]]:
         """Sort labels and values, drop repeats."""

@@ -69,6 +69,8 @@ class StoragePlugin(ExactPlugin):
     name = "storage"
     dimensions: ClassVar[tuple[Dimension, ...]] = (Dimension("storage", "bytes"),)
     engine_keys: ClassVar[tuple[str, ...]] = ("volumes", "io_limits", "storage_bytes")
+    examples = ({"volumes": ["AUTO:/data:rw:10G"]}, {"volumes": ["AUTO:/data:rwm:10G"]}, {"storage": "1G"})
+    node_examples = ({"volumes": {"/data0": "50G", "/data1": "20G"}, "storage": "10G"},)
 
     def parse(self, payload: Any) -> dict[str, Any]:
         """All four fields; bindings sorted by destination and with all their parts, amounts in bytes."""

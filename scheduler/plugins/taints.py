@@ -52,6 +52,7 @@ class TaintsPlugin(ResourcePlugin):
 
     name = "taints"
     is_universal = True
+    examples = ({}, {"tolerations": [{"key": "dedicated", "operator": "Exists"}]})
 
     def parse(self, payload: Any) -> dict[str, list[dict[str, str]]]:
         """Fill in defaults, sort tolerations, drop repeats."""

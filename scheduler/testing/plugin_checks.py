@@ -9,8 +9,8 @@ The properties, with what exactly is required:
 
 * *admissible bound*: `capacity` is one int64 of at least 0 a row. Exact: on no row are more copies assigned, at once or
   (if monotone) one after the other, and not fewer if ``capacity_is_exact``; what `uniform` says is what they get.
-  Others: after a copy on a row that allowed c, the row allows at least c - 1; coupled to the cluster, each limit is then
-  one lower.
+  Others: after a copy on a row that allowed c, the row allows at least c - 1. Coupled to the cluster: each limit is one
+  lower after each copy.
 * *purity*: asked again, and asked of a new plugin with the same parameters, the answers are the same, and neither
   request nor inventories nor facts have changed.
 * *assign then release*: what a copy holds is the same when it is placed and when it goes, and then all is as before.
@@ -556,8 +556,10 @@ class _Checks:
             what = f"row {row} has capacity {allowed}, but {len(granted)} copies are assigned"
             self._require(BOUND, len(granted) <= allowed, what, payload)
             self._require(BOUND, len(granted) >= most or not exact.capacity_is_exact, what, payload)
-            what = f"uniform says {uniform}, but assigned are {granted}"
-            self._require(BOUND, uniform is None or all(one == uniform for one in granted), what, payload)
+            other = next((one for one in granted if one != uniform), None)
+            self._require(
+                BOUND, uniform is None or other is None, f"uniform says {uniform}, but assigned is {other}", payload
+            )
             self._check_fit(node, granted, payload)
             if self.is_monotone and allowed <= _COPIES:
                 one_by_one = self._count_one_by_one(index, node, allowed + 1)
