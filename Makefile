@@ -36,6 +36,8 @@ lint: .venv/installed-dev
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.spine --json out/bench.json
+	$(BIN)/python -m benchmarks.plugins --json out/bench-plugins.json
+	$(BIN)/python -m benchmarks.strategies --json out/bench-strategies.json
 
 clean:
 	rm -rf .venv out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

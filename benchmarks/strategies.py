@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from scheduler.strategies import Candidates, spread
-from tests.core.reference_strategies import Node
-from tests.core.reference_strategies import spread as heap_spread
+from scheduler.testing.reference_strategies import Node
+from scheduler.testing.reference_strategies import spread as heap_spread
 
 ROOM = 1_024
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_strategies import Node
-from reference_strategies import spread as slow_spread
 
 from scheduler.ports import UNLIMITED
 from scheduler.strategies import COUNT_MAX, STRATEGIES, Candidates, StrategyError, spread, total_capacity
+from scheduler.testing.reference_strategies import Node
+from scheduler.testing.reference_strategies import spread as slow_spread
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors" / "eru-known-answers.json"
 BOUNDED = settings(deadline=None)

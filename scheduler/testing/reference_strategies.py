@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Node:
+    """One candidate; see `scheduler.strategies.Candidates`."""
+
     capacity: int
     count: int = 0
     usage: float = 0.0
@@ -22,6 +24,7 @@ Answer = list[int] | str
 
 
 def spread(strategy: str, need: int, nodes: list[Node], limit: int, most: int) -> Answer:
+    """Answer by the strategy, refusing more than ``most`` in total."""
     answer = {"auto": auto, "fill": fill, "each": each, "global": globally, "drained": drained}[strategy](
         need, nodes, limit
     )
