@@ -12,7 +12,7 @@ def held_on(state: CoreState, row: NodeIndex) -> Claim:
     total = Claim((0,) * state.ledger.dimension_count)
     for workload in state.on_row[row].values():
         total = total.plus(state.claim_of(workload))
-    for fence in state.fences_on(row):
+    for fence in state.fences.on_row(row):
         total = total.plus(fence.claim)
     return total
 

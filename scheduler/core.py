@@ -12,7 +12,7 @@ ignored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -28,13 +28,14 @@ from scheduler.ledger import Ledger
 from scheduler.lifecycle import State, Trigger
 from scheduler.node_events import NodeEvents
 from scheduler.operations import Counters, Operation
-from scheduler.plan import NO_ROW, Assignments, Plan, Planner
+from scheduler.plan import NO_ROW, Plan, Planner
 from scheduler.policies import Policy, PolicyFactory, make_policy
 from scheduler.ports import ResourcePlugin
 from scheduler.queue import PendingQueue
 from scheduler.reallocs import ReallocEvents
 from scheduler.replacements import ReplacementEvents
 from scheduler.request_classes import RequestClass
+from scheduler.resources import Assignments
 from scheduler.state import CoreState, Handlers
 from scheduler.strategies import StrategyError, total_capacity
 from scheduler.types import NodeIndex
@@ -85,7 +86,7 @@ class Core:
         self.counters: Counters = self.state.counters
         self.workloads: dict[str, Workload] = self.state.workloads
         self.on_row: list[dict[str, Workload]] = self.state.on_row
-        self.fences: dict[tuple[str, int], Fence] = self.state.fences
+        self.fences: Mapping[tuple[str, int], Fence] = self.state.fences.by_key
         self.operations: dict[str, Operation] = self.state.results.operations
         self._policy_factory = policy_factory
         self._deployments = Deployments(self.state)
@@ -125,7 +126,7 @@ class Core:
         if self.state.touched_rollouts:
             self._replacements.go_on()
         if self.ledger.slots:
-            self.state.finish_step()
+            self.state.engine_args.finish_step(self.on_row, commands)
         return commands
 
     @property

@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from scheduler.events import DeploymentRequested
-from scheduler.plan import Assignments, Planner, Shares
+from scheduler.plan import Planner, Shares
 from scheduler.request_classes import RequestClass
+from scheduler.resources import Assignments
 from scheduler.state import CoreState
 from scheduler.strategies import STRATEGIES, Candidates, spread
 from scheduler.types import Int64Array, NodeIndex
@@ -56,7 +57,7 @@ class Deployments:
             if asked is None or asked.uniform is not None:
                 return shares
             assignments = [
-                self.planner.assign(request_class, row, count)
+                self.state.resources.assign(request_class, row, count)
                 for row, count in zip(rows.tolist(), shares.counts.tolist(), strict=True)
             ]
             assigned = np.fromiter(map(len, assignments), dtype=np.int64, count=len(rows))
@@ -151,8 +152,8 @@ class Deployments:
 
     def _add(self, request_class: RequestClass, row: NodeIndex, added: dict[NodeIndex, list[Assignments]]) -> bool:
         """Hold one more copy on a row; False where it cannot be assigned after all."""
-        copies = self.planner.assign(request_class, row, 1)
+        copies = self.state.resources.assign(request_class, row, 1)
         if copies:
-            self.state.ledger.hold(row, self.planner.claim(request_class, row, copies[0] or None))
+            self.state.ledger.hold(row, self.state.resources.claim(request_class, row, copies[0] or None))
             added.setdefault(row, []).extend(copies)
         return bool(copies)

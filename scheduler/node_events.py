@@ -50,7 +50,7 @@ class NodeEvents:
             stated = self._amounts(event.capacity)
             if event.node_id in self.state.cluster.by_id:
                 raise ValueError("a node of this id exists already")
-            inventories, capacity = self.state.planner.inventories(stated, event.resources, event.labels)
+            inventories, capacity = self.state.resources.inventories(stated, event.resources, event.labels)
             self._check_countable(capacity)
             self._check_taints(event.taints)
         except ValueError as error:
@@ -80,7 +80,7 @@ class NodeEvents:
             self.state.ledger.set_inventory(row, name, inventory)
 
     def _check_taints(self, taints: tuple[str, ...]) -> None:
-        for plugin in self.state.planner.plugins.values():
+        for plugin in self.state.resources.plugins.values():
             plugin.check_taints(taints)
 
     def _on_node_capacity_changed(self, event: NodeCapacityChanged) -> None:
@@ -97,7 +97,7 @@ class NodeEvents:
                 stated = self._amounts(given)
             resources = dict(node.resources)
             for name, change in event.resources.items():
-                exact = self.state.planner.exact.get(name)
+                exact = self.state.resources.exact.get(name)
                 if exact is None:
                     raise ValueError(f"resources.{name}: no such exact plugin is in use")
                 resources[name] = exact.change_node(resources.get(name), change, is_delta=event.is_delta)
@@ -178,7 +178,7 @@ class NodeEvents:
                 self.state.results.refuse(node.node_id, str(error))
                 return
         self._set_node_state(node, node.resume_state)
-        for fence in self.state.fences_on(node.row):
+        for fence in self.state.fences.on_row(node.row):
             self.state.command_fence(fence)
         for workload in self.state.on_row[node.row].values():
             if workload.state is State.STOPPING:
@@ -194,7 +194,7 @@ class NodeEvents:
         self._set_node_state(node, NodeState.REMOVED)
         for workload in list(self.state.on_row[node.row].values()):
             self._leave_node(workload, fence=False)
-        for fence in self.state.fences_on(node.row):
+        for fence in self.state.fences.on_row(node.row):
             self.state.lift_fence(fence.workload_id, fence.generation)
         self.state.planner.update_reference()
 
@@ -251,7 +251,7 @@ class NodeEvents:
         self, node: Node, stated: tuple[int, ...], resources: Mapping[str, Any], labels: Mapping[str, str]
     ) -> None:
         """Give the node another capacity; ValueError, and nothing has changed, where that makes no sense."""
-        inventories, capacity = self.state.planner.inventories(stated, resources, labels)
+        inventories, capacity = self.state.resources.inventories(stated, resources, labels)
         self._check_countable(capacity)
         for name, inventory in inventories.items():
             self.state.ledger.slots[name].check(node.row, inventory)

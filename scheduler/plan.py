@@ -24,38 +24,20 @@ import msgspec
 import numpy as np
 
 from scheduler import kernels
-from scheduler.cluster import Cluster, NodeState
+from scheduler.cluster import NodeState
 from scheduler.diagnosis import Diagnosis
-from scheduler.ledger import Claim, Ledger
 from scheduler.policies import LinearPolicy, Policy, RandomPolicy
-from scheduler.ports import (
-    NOTHING,
-    UNLIMITED,
-    Assignment,
-    Cap,
-    Coupling,
-    Dimension,
-    ExactPlugin,
-    Inventory,
-    NodeColumns,
-    ResourcePlugin,
-)
-from scheduler.request_classes import Asked, ClassTable, RequestClass, ScoreColumn
+from scheduler.ports import UNLIMITED, Cap, NodeColumns
+from scheduler.request_classes import ClassTable, RequestClass, ScoreColumn
+from scheduler.resources import Assignments, PluginError, Resources
 from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
 
 NO_ROW = -1
-Assignments = dict[str, Assignment]
-"""By exact plugin, what one workload holds of it."""
-_STRENGTH: tuple[Coupling, ...] = ("none", "cluster", "domain")
 _MASK64 = (1 << 64) - 1
 
 
 class PolicyError(Exception):
     """A policy broke its contract, such as a score that is not finite. The message names policy and value."""
-
-
-class PluginError(Exception):
-    """A plugin broke its contract. The message names the plugin and what it did."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -92,27 +74,15 @@ class Planner:
     """Chooses rows for request classes. Owns the caches; ledger and cluster belong to the core."""
 
     def __init__(
-        self,
-        dimensions: tuple[Dimension, ...],
-        plugins: Sequence[ResourcePlugin],
-        ledger: Ledger,
-        cluster: Cluster,
-        policy: Policy,
-        cache_bytes: int,
-        plugin_weights: Mapping[str, float],
+        self, resources: Resources, policy: Policy, cache_bytes: int, plugin_weights: Mapping[str, float]
     ) -> None:
-        """ValueError where two plugins would give the engine the same argument, or one needs a dimension that is not
-        counted.
-        """
-        _check_plugins(dimensions, plugins)
-        self.dimensions = dimensions
-        self.plugins = {plugin.name: plugin for plugin in plugins}
-        self.exact = {plugin.name: plugin for plugin in plugins if isinstance(plugin, ExactPlugin)}
+        self.resources = resources
+        self.dimensions = dimensions = resources.dimensions
+        self.plugins = resources.plugins
+        self.exact = resources.exact
         self.plugin_weights = plugin_weights
-        self._engine_keys = {plugin.name: frozenset(plugin.engine_keys) for plugin in plugins}
-        self._universal: dict[str, Any] = {plugin.name: {} for plugin in plugins if plugin.is_universal}
-        self.ledger = ledger
-        self.cluster = cluster
+        self.ledger = resources.ledger
+        self.cluster = resources.cluster
         self.classes = ClassTable(cache_bytes)
         self.policy = policy
         self.policy_epoch = 0
@@ -150,59 +120,6 @@ class Planner:
         shown.flags.writeable = free.flags.writeable = total.flags.writeable = False
         return NodeColumns(self.dimensions, shown, free, total, self.reference)
 
-    # -- what is asked --------------------------------------------------------------------------------------------
-
-    def asked(self, given: Mapping[str, Any] | None) -> Asked | None:
-        """What a submission's payloads ask of the plugins; ValueError names field, value and remedy."""
-        if self._universal:
-            given = {**self._universal, **(given or {})}
-        if not given:
-            return None
-        payloads: dict[str, Any] = {}
-        for name in sorted(given):
-            plugin = self.plugins.get(name)
-            if plugin is None:
-                known = ", ".join(self.plugins) or "none"
-                raise ValueError(f"payloads.{name}: no such plugin is in use; there are: {known}")
-            payloads[name] = plugin.parse(given[name])
-        demand = [0] * len(self.dimensions)
-        for name, payload in payloads.items():
-            amounts = self.plugins[name].demand(payload)
-            for place, dimension in enumerate(self.dimensions):
-                demand[place] += amounts.get(dimension.name, 0)
-        exact = tuple(name for name in payloads if name in self.exact)
-        uniform = {name: self.exact[name].uniform(payloads[name]) for name in exact}
-        return Asked(
-            payloads=payloads,
-            demand=tuple(demand),
-            exact=exact,
-            uniform=None if None in uniform.values() else uniform,  # type: ignore[arg-type]
-            coupling=max((self.plugins[n].coupling_of(p) for n, p in payloads.items()), key=_STRENGTH.index),
-            marks=tuple(mark for n, p in payloads.items() for mark in self.plugins[n].marks(p)),
-            scored=tuple(n for n in payloads if type(self.plugins[n]).score is not ResourcePlugin.score),
-        )
-
-    def inventories(
-        self, stated: tuple[int, ...], resources: Mapping[str, Any], labels: Mapping[str, str]
-    ) -> tuple[dict[str, Inventory | None], tuple[int, ...]]:
-        """What a node has of particular things, by exact plugin, and its capacity with what these add to it.
-
-        ``stated`` is what it says of its dimensions, ``resources`` its payloads by plugin. ValueError names field,
-        value and remedy.
-        """
-        for name in resources:
-            if name not in self.exact:
-                known = ", ".join(self.exact) or "none"
-                raise ValueError(f"resources.{name}: no such exact plugin is in use; there are: {known}")
-        amounts = {dimension.name: amount for dimension, amount in zip(self.dimensions, stated, strict=True)}
-        capacity = list(stated)
-        inventories: dict[str, Inventory | None] = {}
-        for name, plugin in self.exact.items():
-            inventory = inventories[name] = plugin.inventory(resources.get(name), amounts, labels)
-            for place, dimension in enumerate(self.dimensions if inventory is not None else ()):
-                capacity[place] += inventory.capacity.get(dimension.name, 0) if inventory is not None else 0
-        return inventories, tuple(capacity)
-
     # -- one decision ---------------------------------------------------------------------------------------------
 
     def choose(
@@ -218,7 +135,7 @@ class Planner:
             return row, None
         refused: list[NodeIndex] = []
         while row != NO_ROW:
-            found = self.assign(request_class, row, 1)
+            found = self.resources.assign(request_class, row, 1)
             if found:
                 return row, found[0]
             refused.append(row)
@@ -479,79 +396,6 @@ class Planner:
                 mask[: len(full)][full] = 0
         return mask, capped
 
-    # -- what a copy gets -----------------------------------------------------------------------------------------
-
-    def assign(self, request_class: RequestClass, row: NodeIndex, count: int) -> list[Assignments]:
-        """What up to ``count`` copies on ``row`` get of the exact plugins that are asked; fewer where no more fit."""
-        asked = request_class.asked
-        if asked is None:
-            return [{}] * count
-        if asked.uniform is not None:
-            return [asked.uniform] * count
-        per_plugin: list[list[Assignment]] = []
-        for name in asked.exact:
-            found = self.exact[name].assign(asked.payloads[name], self.ledger.slots[name].node(row), count)
-            per_plugin.append(found)
-            count = min(count, len(found))
-        return [dict(zip(asked.exact, copy, strict=True)) for copy in zip(*per_plugin, strict=False)]
-
-    def reassign(
-        self, row: NodeIndex, held: Mapping[str, Assignment], old: Asked | None, new: Asked | None
-    ) -> Assignments | None:
-        """What a workload on ``row`` gets in place of what it holds, or None where it does not fit."""
-        result: Assignments = {}
-        if new is None or old is None:
-            return result
-        for name in new.exact:
-            node = self.ledger.slots[name].node(row, held[name].amounts)
-            found = self.exact[name].reassign(new.payloads[name], node, held[name], old.payloads[name])
-            if found is None:
-                return None
-            result[name] = found
-        return result
-
-    def claim(self, request_class: RequestClass, row: NodeIndex, assignments: Mapping[str, Assignment] | None) -> Claim:
-        """Everything that a copy on ``row`` holds."""
-        asked = request_class.asked
-        if asked is None:
-            return Claim(request_class.request)
-        charges: dict[str, int] = {}
-        for name, payload in asked.payloads.items():
-            for pool, amount in self.plugins[name].charges(payload, row, self.cluster).items():
-                charges[pool] = charges.get(pool, 0) + amount
-        slots = {name: one.amounts for name, one in (assignments or {}).items() if one.amounts}
-        return Claim(request_class.request, charges, asked.marks, slots)
-
-    def uniform_claim(self, request_class: RequestClass) -> Claim | None:
-        """Everything that a copy holds, if that does not depend on the row; None if it may."""
-        asked = request_class.asked
-        if asked is None:
-            return Claim(request_class.request)
-        charged = any(type(self.plugins[name]).charges is not ResourcePlugin.charges for name in asked.payloads)
-        if charged or asked.uniform is None:
-            return None
-        return self.claim(request_class, NO_ROW, asked.uniform)
-
-    def shared(self, name: str, row: NodeIndex) -> Any:
-        """What an exact plugin's workloads share on ``row``; None where the node has nothing of the kind."""
-        node = self.ledger.slots[name].node(row)
-        return None if node.inventory is NOTHING else self.exact[name].shared(node)
-
-    def engine_args(
-        self, asked: Asked | None, assignments: Mapping[str, Assignment] | None, shared: Mapping[str, Any]
-    ) -> dict[str, Any] | None:
-        """What the engine is told, by all plugins together; None for nothing."""
-        if asked is None:
-            return None
-        merged: dict[str, Any] = {}
-        for name, payload in asked.payloads.items():
-            given = self.plugins[name].engine_args(payload, (assignments or {}).get(name), shared.get(name))
-            if not given.keys() <= self._engine_keys[name]:
-                unknown = next(key for key in given if key not in self._engine_keys[name])
-                raise PluginError(f"plugin {name!r}: it gives {unknown!r}, which is not among its engine_keys")
-            merged.update(given)
-        return merged or None
-
     # -- many copies ----------------------------------------------------------------------------------------------
 
     def capacities(self, request_class: RequestClass) -> Int64Array:
@@ -635,26 +479,9 @@ class Planner:
                 if row == NO_ROW:
                     diagnosis = self.diagnose(request_class)
                     break
-                self.ledger.hold(row, self.claim(request_class, row, assignments))
+                self.ledger.hold(row, self.resources.claim(request_class, row, assignments))
                 nodes.append(self.cluster.nodes[row].node_id)
         return Plan(tuple(nodes), count - len(nodes), diagnosis)
-
-
-def _check_plugins(dimensions: tuple[Dimension, ...], plugins: Sequence[ResourcePlugin]) -> None:
-    giver: dict[str, str] = {}
-    names = {dimension.name: dimension.unit for dimension in dimensions}
-    for plugin in plugins:
-        for key in plugin.engine_keys:
-            if key in giver:
-                raise ValueError(
-                    f"engine argument {key!r} is given by both plugins {giver[key]!r} and {plugin.name!r}; use one"
-                )
-            giver[key] = plugin.name
-        for dimension in plugin.dimensions:
-            if names.get(dimension.name) != dimension.unit:
-                raise ValueError(
-                    f"plugin {plugin.name!r} counts {dimension.name} in {dimension.unit}; add that to the dimensions"
-                )
 
 
 def _subset(columns: NodeColumns, positions: Int64Array) -> NodeColumns:

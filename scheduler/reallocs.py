@@ -34,7 +34,7 @@ class ReallocEvents:
             spec = self._changed(workload.spec, event)
             new = state.admit(spec, workload.failed_rows)
             old = state.planner.classes.by_id[workload.class_id]
-            assignments = state.planner.reassign(workload.row, workload.assignments or {}, old.asked, new.asked)
+            assignments = state.resources.reassign(workload.row, workload.assignments or {}, old.asked, new.asked)
             if assignments is None:
                 raise ValueError("it does not fit on its node: what it asks for is not free there")
             if event.operation_id in state.results.operations:
@@ -67,7 +67,7 @@ class ReallocEvents:
             request = tuple(a + b for a, b in zip(request, event.request, strict=True))
         payloads = dict(spec.payloads or {})
         for name, change in (event.payloads or {}).items():
-            plugin = self.state.planner.plugins.get(name)
+            plugin = self.state.resources.plugins.get(name)
             if plugin is None or name not in payloads:
                 known = ", ".join(payloads) or "none"
                 raise ValueError(f"payloads.{name}: the workload asks nothing of that plugin; it asks: {known}")

@@ -57,7 +57,7 @@ def dump(core: Core) -> bytes:
             # Class ids are numbered by each core for itself.
             workloads=[msgspec.structs.replace(workload, class_id=-1) for workload in core.workloads.values()],
             on_row=[list(held) for held in core.on_row],
-            fences=list(core.fences.values()),
+            fences=list(state.fences),
             operations=list(core.operations.values()),
             replacements=list(state.replacements.values()),
             timer_sequence=timer_sequence,
@@ -92,11 +92,11 @@ def load(data: bytes, *, plugins: Sequence[ResourcePlugin] = (), policy_factory:
         for workload_id in ids:
             state.hold_again(core.workloads[workload_id], row)
     for fence in snapshot.fences:
-        state.add_fence(fence)
+        state.fences.add(fence)
         core.ledger.hold(fence.row, fence.claim, as_found=True)
     core.operations.update({operation.operation_id: operation for operation in snapshot.operations})
     state.replacements.update({rollout.operation_id: rollout for rollout in snapshot.replacements})
-    state.settle()
+    state.engine_args.settle(core.cluster.row_count)
     state.timers.load(snapshot.timer_sequence, snapshot.timers)
     state.requeue_all()
     return core
@@ -108,7 +108,7 @@ def _restore_node(core: Core, node: Node) -> None:
         raise ContractError(f"snapshot: node {node.node_id} is row {node.row}, not {row}")
     core.on_row.append({})
     core.cluster.add(node)
-    inventories, _ = core.planner.inventories(node.stated, node.resources, node.labels)
+    inventories, _ = core.state.resources.inventories(node.stated, node.resources, node.labels)
     for name, inventory in inventories.items():
         core.ledger.set_inventory(row, name, inventory)
     core.ledger.set_live(row, node.state not in (NodeState.LOST, NodeState.REMOVED))

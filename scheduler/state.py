@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from scheduler.cluster import GONE, Cluster, Node, NodeState
-from scheduler.commands import Outcome, RemapWorkload, StartWorkload, StopReason, StopWorkload, UpdateWorkload
+from scheduler.cluster import Cluster, Node, NodeState
+from scheduler.commands import Outcome, StartWorkload, StopReason, StopWorkload, UpdateWorkload
 from scheduler.config import CoreConfig
+from scheduler.engine_args import EngineArguments
 from scheduler.events import DeploymentRequested, WorkloadsSubmitted
+from scheduler.fences import Fences
 from scheduler.ledger import Claim, Ledger
 from scheduler.lifecycle import PARTITION, State, Trigger, advance
 from scheduler.operations import Counters, Replacement, Results
-from scheduler.plan import Assignments, Planner, Shares
+from scheduler.plan import Planner, Shares
 from scheduler.policies import Policy
 from scheduler.ports import ExactPlugin, ResourcePlugin
 from scheduler.queue import PendingQueue
 from scheduler.request_classes import Asked, RequestClass
+from scheduler.resources import Assignments, Resources
 from scheduler.timers import Timer, Timers
 from scheduler.types import NodeIndex
 from scheduler.workload import Fence, Update, Workload
@@ -38,13 +41,6 @@ _STATE_OF_TIMER = {"backoff": State.BACKOFF, "start": State.STARTING, "stop": St
 _COPIES_MAX = 10_000_000
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
-
-
-class _OpenArgs(NamedTuple):
-    engine_args: dict[str, Any]
-    asked: Asked
-    row: NodeIndex
-    assignments: Assignments | None
 
 
 Handlers = dict[type[Any], Callable[[Any], None]]
@@ -68,24 +64,13 @@ class CoreState:
         """Everything that has not ended, by id."""
         self.on_row: list[dict[str, Workload]] = []
         """By row, the workloads that hold something there."""
-        self.fences: dict[tuple[str, int], Fence] = {}
-        """By workload id and generation."""
-        self._fences_on_row: dict[NodeIndex, dict[tuple[str, int], Fence]] = {}
-        self._fences_of_id: dict[str, int] = {}
+        self.fences = Fences()
         self.apps: dict[tuple[str, str], dict[NodeIndex, int]] = {}
         """By app and entrypoint, how many copies are placed on which row."""
         self.replacements: dict[str, Replacement] = {}
         """The rollouts under way, by operation id."""
         self.touched_rollouts: dict[str, None] = {}
         """Rollouts in which a workload's part ended in this step: the next may begin."""
-        self.shared: dict[tuple[str, NodeIndex], Any] = {}
-        """By exact plugin and row, what workloads there share, as they were last told."""
-        self._open_args: dict[tuple[int, NodeIndex, int], _OpenArgs] = {}
-        """Engine arguments of starts commanded in this step, which are known when the step ends; by class, row and
-        identity of what is assigned.
-        """
-        self._started: set[str] = set()
-        """The workloads that these starts are of."""
         self.state_counts: dict[State, int] = dict.fromkeys(State, 0)
         self.next_sequence = 0
         """The place in the queue of the next workload that is submitted."""
@@ -95,17 +80,10 @@ class CoreState:
         """Asked for in this step, to be placed in it or rejected."""
         self.queue = PendingQueue(len(config.dimensions))
         self.timers = Timers(self._timer_is_relevant)
-        self.planner = Planner(
-            config.dimensions,
-            plugins,
-            self.ledger,
-            self.cluster,
-            policy,
-            config.cache_bytes,
-            {plugin.name: plugin.weight for plugin in config.plugins},
-        )
-        self._sharing = tuple(p.name for p in plugins if isinstance(p, ExactPlugin) and _overrides(p, "shared"))
-        self.notes_images = any(plugin.uses_images for plugin in plugins)
+        self.resources = Resources(config.dimensions, plugins, self.ledger, self.cluster)
+        weights = {plugin.name: plugin.weight for plugin in config.plugins}
+        self.planner = Planner(self.resources, policy, config.cache_bytes, weights)
+        self.engine_args = EngineArguments(self.resources, self.ledger, self.cluster, self.planner.classes.by_id)
         self.dimension_names = [dimension.name for dimension in config.dimensions]
 
     def admit(self, spec: WorkloadsSubmitted, avoid: tuple[NodeIndex, ...] = ()) -> RequestClass:
@@ -116,7 +94,7 @@ class CoreState:
         if not 1 <= spec.count <= _COPIES_MAX:
             raise ValueError(f"count: {spec.count} must be from 1 to {_COPIES_MAX:,}")
         classes = self.planner.classes
-        asked = self.planner.asked(spec.payloads)
+        asked = self.resources.asked(spec.payloads)
         payloads = b"" if asked is None else _canonical(asked.payloads)
         key = (spec.request, spec.pool, payloads, avoid)
         found = classes.find(key)
@@ -160,28 +138,14 @@ class CoreState:
                 generation=workload.generation,
                 node_id=self.cluster.nodes[workload.row].node_id,
                 image=workload.spec.image,
-                engine_args=self._start_args(request_class, workload.row, workload.assignments),
+                engine_args=self.engine_args.of(request_class, workload.row, workload.assignments),
             )
         )
-        self._started.add(workload.workload_id)
+        if request_class.asked is not None:
+            self.engine_args.note_told((workload.workload_id,))
         workload.timer = self.timers.add_deadline(
             "start", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
         )
-
-    def _start_args(
-        self, request_class: RequestClass, row: NodeIndex, assignments: Assignments | None
-    ) -> dict[str, Any] | None:
-        """The engine arguments of a start. What exact plugins say depends on what is shared when the step ends."""
-        asked = request_class.asked
-        if asked is None:
-            return None
-        if not asked.exact:
-            return self.planner.engine_args(asked, assignments, {})
-        key = (request_class.class_id, row, id(assignments))
-        known = self._open_args.get(key)
-        if known is None:
-            known = self._open_args[key] = _OpenArgs({}, asked, row, assignments)
-        return known.engine_args
 
     def command_update(self, workload: Workload) -> None:
         """Have the engine apply what the workload holds now."""
@@ -194,53 +158,12 @@ class CoreState:
                 generation=workload.generation,
                 node_id=self.cluster.nodes[workload.row].node_id,
                 revision=workload.revision,
-                engine_args=self._start_args(request_class, workload.row, workload.assignments),
+                engine_args=self.engine_args.of(request_class, workload.row, workload.assignments),
             )
         )
         update.timer = self.timers.add_deadline(
             "update", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
         )
-
-    def finish_step(self) -> None:
-        """Tell workloads what they share with others on their node, where that became another in this step."""
-        changed: dict[NodeIndex, None] = self.ledger.remap_rows if self._sharing else {}
-        before = {(name, row): self.shared.get((name, row)) for row in changed for name in self._sharing}
-        for name, row in before:
-            self.shared[name, row] = self.planner.shared(name, row)
-        for starts in self._open_args.values():
-            shared = {name: self.shared.get((name, starts.row)) for name in starts.asked.exact}
-            starts.engine_args.update(self.planner.engine_args(starts.asked, starts.assignments, shared) or {})
-        for (name, row), was in before.items():
-            if was != self.shared[name, row]:
-                self._tell_shared(name, row, was)
-        self.ledger.remap_rows.clear()
-        self._open_args.clear()
-        self._started.clear()
-
-    def _tell_shared(self, name: str, row: NodeIndex, before: Any) -> None:
-        """Tell who was there already what is shared on a row now."""
-        plugin, node, after = self.planner.exact[name], self.cluster.nodes[row], self.shared[name, row]
-        if node.state in GONE:
-            return
-        for workload in self.on_row[row].values():
-            asked = self.planner.classes.by_id[workload.class_id].asked
-            if asked is None or name not in asked.payloads or workload.workload_id in self._started:
-                continue
-            if workload.state not in (State.STARTING, State.RUNNING):
-                continue
-            payload, assignment = asked.payloads[name], (workload.assignments or {}).get(name)
-            old = plugin.engine_args(payload, assignment, before)
-            new = plugin.engine_args(payload, assignment, after)
-            changed = {key: value for key, value in new.items() if old.get(key) != value}
-            if changed:
-                self.results.commands.append(
-                    RemapWorkload(
-                        workload_id=workload.workload_id,
-                        generation=workload.generation,
-                        node_id=node.node_id,
-                        engine_args=changed,
-                    )
-                )
 
     def command_stop(self, workload: Workload) -> None:
         """Have the present generation stopped, for the reason that is recorded."""
@@ -297,13 +220,13 @@ class CoreState:
         names = iter(ids)
         for place, (row, count) in enumerate(zip(shares.rows.tolist(), shares.counts.tolist(), strict=True)):
             node_id, on_row = self.cluster.nodes[row].node_id, self.on_row[row]
-            engine_args = self._start_args(request_class, row, same) if shares.assignments is None else None
+            engine_args = self.engine_args.of(request_class, row, same) if shares.assignments is None else None
             for copy in range(count):
                 workload_id = next(names)
                 held = same
                 if shares.assignments is not None:
                     held = shares.assignments[place][copy] or None
-                    engine_args = self._start_args(request_class, row, held)
+                    engine_args = self.engine_args.of(request_class, row, held)
                 workloads[workload_id] = on_row[workload_id] = Workload(
                     workload_id=workload_id,
                     spec=spec,
@@ -334,11 +257,11 @@ class CoreState:
         self.state_counts[state] += len(ids)
         self.planner.classes.join(request_class, len(ids))
         if asked is not None and asked.exact:
-            self._started.update(ids)
+            self.engine_args.note_told(ids)
 
     def _hold_copies(self, request_class: RequestClass, shares: Shares) -> None:
         if shares.assignments is None:
-            claim = self.planner.uniform_claim(request_class)
+            claim = self.resources.uniform_claim(request_class)
             if claim is not None:
                 self.ledger.hold_many(shares.rows, shares.counts, claim)
                 return
@@ -347,12 +270,12 @@ class CoreState:
         for place, (row, count) in enumerate(zip(shares.rows.tolist(), shares.counts.tolist(), strict=True)):
             for copy in range(count):
                 held = same if shares.assignments is None else shares.assignments[place][copy]
-                self.ledger.hold(row, self.planner.claim(request_class, row, held))
+                self.ledger.hold(row, self.resources.claim(request_class, row, held))
 
     def claim_of(self, workload: Workload) -> Claim:
         """Everything that the workload holds on its row."""
         request_class = self.planner.classes.by_id[workload.class_id]
-        claim = self.planner.claim(request_class, workload.row, workload.assignments)
+        claim = self.resources.claim(request_class, workload.row, workload.assignments)
         return claim if workload.update is None else claim.plus(workload.update.surplus)
 
     def count_app(self, spec: WorkloadsSubmitted, row: NodeIndex, change: int) -> None:
@@ -381,7 +304,7 @@ class CoreState:
             self._answer_update(workload, "refused", "superseded: the workload left its node")
         if fence:
             assert claim is not None
-            self.add_fence(
+            self.fences.add(
                 Fence(workload_id=workload.workload_id, generation=workload.generation, row=row, claim=claim)
             )
             return
@@ -405,7 +328,7 @@ class CoreState:
         row = workload.row
         before = self.claim_of(workload)
         request_class = self.admit(spec, workload.failed_rows)
-        after = self.planner.claim(request_class, row, assignments)
+        after = self.resources.claim(request_class, row, assignments)
         growth = after.surplus(before)
         short = self._shortage(row, growth)
         if short:
@@ -437,7 +360,7 @@ class CoreState:
             self.ledger.drop(workload.row, update.surplus)
             self._answer_update(workload, "updated")
             return
-        tried = self.planner.claim(
+        tried = self.resources.claim(
             self.planner.classes.by_id[workload.class_id], workload.row, workload.assignments
         ).plus(update.surplus)
         workload.assignments = update.assignments
@@ -539,31 +462,22 @@ class CoreState:
         workload.failed_rows = tuple(sorted({*workload.failed_rows, row}))
         self.respecify(workload, workload.spec)
 
-    def add_fence(self, fence: Fence) -> None:
-        """An instance was superseded on a lost node; what it holds stays held."""
-        key = (fence.workload_id, fence.generation)
-        self.fences[key] = fence
-        self._fences_on_row.setdefault(fence.row, {})[key] = fence
-        self._fences_of_id[fence.workload_id] = self._fences_of_id.get(fence.workload_id, 0) + 1
-
     def check_id(self, workload_id: str) -> None:
         """ValueError where the id is empty, or that of a live workload or of an instance not confirmed gone."""
         if not workload_id:
             raise ValueError("workload_id: it is empty; give every workload a name")
         if workload_id in self.workloads:
             raise ValueError("a workload of this id exists already")
-        if workload_id in self._fences_of_id:
+        if workload_id in self.fences.workload_ids:
             raise ValueError("an earlier workload of this id is not confirmed gone from a lost node; use another id")
 
     def check_ids(self, workload_ids: Sequence[str]) -> None:
         """`check_id` for many, in their order."""
-        if not (self.workloads.keys().isdisjoint(workload_ids) and self._fences_of_id.keys().isdisjoint(workload_ids)):
+        if not (
+            self.workloads.keys().isdisjoint(workload_ids) and self.fences.workload_ids.keys().isdisjoint(workload_ids)
+        ):
             for workload_id in workload_ids:
                 self.check_id(workload_id)
-
-    def fences_on(self, row: NodeIndex) -> list[Fence]:
-        """The fences of a row, oldest first."""
-        return list(self._fences_on_row.get(row, {}).values())
 
     def command_fence(self, fence: Fence) -> None:
         """Have a superseded instance stopped, on a node that is there again."""
@@ -581,20 +495,16 @@ class CoreState:
 
     def lift_fence(self, workload_id: str, generation: int) -> bool:
         """A superseded instance is confirmed gone: give back what it held. False where there is none."""
-        fence = self.fences.pop((workload_id, generation), None)
+        fence = self.fences.take(workload_id, generation)
         if fence is None:
             return False
-        del self._fences_on_row[fence.row][workload_id, generation]
-        self._fences_of_id[workload_id] -= 1
-        if not self._fences_of_id[workload_id]:
-            del self._fences_of_id[workload_id]
         self.ledger.drop(fence.row, fence.claim)
         self.note_drained(self.cluster.nodes[fence.row])
         return True
 
     def note_drained(self, node: Node) -> None:
         """Answer whoever waits for the drain of the node once nothing is left that has to move."""
-        if node.state is not NodeState.DRAINING or not node.drain_operation_id or self.fences_on(node.row):
+        if node.state is not NodeState.DRAINING or not node.drain_operation_id or self.fences.on_row(node.row):
             return
         if all(workload.state is State.STOPPED for workload in self.on_row[node.row].values()):
             self.results.answer(node.drain_operation_id, node.node_id, "drained")
@@ -603,7 +513,7 @@ class CoreState:
     def _timer_is_relevant(self, timer: Timer) -> bool:
         """Whether it is the last timer that was set for its subject, and that still is in the state it was set in."""
         if timer.kind == "fence":
-            fence = self.fences.get((timer.workload_id, timer.generation))
+            fence = self.fences.by_key.get((timer.workload_id, timer.generation))
             return fence is not None and fence.timer == timer.sequence
         workload = self.workloads.get(timer.workload_id)
         if timer.kind == "update":
@@ -627,13 +537,6 @@ class CoreState:
         """Have the workload hold on ``row`` what it held."""
         self.hold(workload, row, workload.assignments, as_found=True)
 
-    def settle(self) -> None:
-        """Note what workloads share on every node as told, after everything that is held has been taken in again."""
-        for row in range(self.cluster.row_count):
-            for name in self._sharing:
-                self.shared[name, row] = self.planner.shared(name, row)
-        self.ledger.remap_rows.clear()
-
     def requeue_all(self) -> None:
         """Queue what is queued. Between steps every waiting class has been refused."""
         for workload in self.workloads.values():
@@ -652,7 +555,3 @@ class CoreState:
         for state, count in self.state_counts.items():
             parts[PARTITION[state]] += count
         return parts
-
-
-def _overrides(plugin: ExactPlugin, method: str) -> bool:
-    return getattr(type(plugin), method) is not getattr(ExactPlugin, method)

@@ -17,8 +17,8 @@ from scheduler.events import (
     WorkloadStopped,
 )
 from scheduler.lifecycle import State, Trigger
-from scheduler.plan import Assignments
 from scheduler.request_classes import RequestClass
+from scheduler.resources import Assignments
 from scheduler.state import CoreState, Handlers
 from scheduler.types import NodeIndex
 from scheduler.workload import Workload
@@ -103,7 +103,7 @@ class WorkloadEvents:
             if name not in exact:
                 raise ValueError(f"assignments.{name}: the workload asks nothing of such a plugin")
         if any(name not in told for name in exact):
-            found = self.state.planner.assign(request_class, row, 1)
+            found = self.state.resources.assign(request_class, row, 1)
             if not found:
                 raise ValueError(f"node_id: {event.node_id} has not the things free that the workload needs")
             told = {**found[0], **told}
@@ -130,7 +130,7 @@ class WorkloadEvents:
             return
         self.state.move(workload, Trigger.STARTED)
         workload.start_failures = 0
-        if self.state.notes_images and workload.spec.image:
+        if self.state.resources.uses_images and workload.spec.image:
             node = self.state.cluster.nodes[workload.row]
             if workload.spec.image not in node.images:
                 node.images = {**node.images, workload.spec.image: 0}
@@ -149,7 +149,7 @@ class WorkloadEvents:
             self.state.results.answer(workload.spec.operation_id, workload.workload_id, "running")
 
     def _on_start_failed(self, event: WorkloadStartFailed) -> None:
-        if self.state.fences and self.state.lift_fence(event.workload_id, event.generation):
+        if self.state.fences.by_key and self.state.lift_fence(event.workload_id, event.generation):
             return
         workload = self._current(event.workload_id, event.generation)
         if workload is None:
@@ -191,7 +191,7 @@ class WorkloadEvents:
         self.state.command_start(workload)
 
     def _on_exited(self, event: WorkloadExited) -> None:
-        if self.state.fences and self.state.lift_fence(event.workload_id, event.generation):
+        if self.state.fences.by_key and self.state.lift_fence(event.workload_id, event.generation):
             return
         workload = self._current(event.workload_id, event.generation)
         if workload is None:
@@ -206,7 +206,7 @@ class WorkloadEvents:
             self.state.end(workload, Trigger.EXITED)
 
     def _on_stopped(self, event: WorkloadStopped) -> None:
-        if self.state.fences and self.state.lift_fence(event.workload_id, event.generation):
+        if self.state.fences.by_key and self.state.lift_fence(event.workload_id, event.generation):
             return
         workload = self._current(event.workload_id, event.generation)
         if workload is None:
@@ -314,7 +314,7 @@ class WorkloadEvents:
     def _on_timer_fired(self, event: TimerFired) -> None:
         for timer in self.state.timers.pop_due(self.state.at_ns):
             if timer.kind == "fence":
-                fence = self.state.fences[timer.workload_id, timer.generation]
+                fence = self.state.fences.by_key[timer.workload_id, timer.generation]
                 if self.state.cluster.nodes[fence.row].state is not NodeState.LOST:
                     self.state.command_fence(fence)
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class TaintsPlugin(ResourcePlugin):
 
     name = "taints"
     is_universal = True
-    examples = ({}, {"tolerations": [{"key": "dedicated", "operator": "Exists"}]})
+    examples: ClassVar[Sequence[Any]] = ({"tolerations": [{"key": "dedicated", "operator": "Exists"}]}, {})
 
     def parse(self, payload: Any) -> dict[str, list[dict[str, str]]]:
         """Fill in defaults, sort tolerations, drop repeats."""

@@ -318,7 +318,7 @@ class _Checks:
 
     def _claim(self, wanted: str, index: int, request_class: RequestClass, row: int, assignments: Any) -> Any:
         try:
-            return self.core.planner.claim(request_class, row, assignments)
+            return self.core.state.resources.claim(request_class, row, assignments)
         except Exception as error:
             self._fail(wanted, f"charges raises {_name_of(error)}", self.payloads[index])
 
@@ -596,13 +596,18 @@ class _Checks:
                 self._require(OVERCOMMIT, after >= 0, what, payload)
 
     def _check_reassign(self, exact: ExactPlugin, index: int, workload: Workload) -> None:
-        """Realloc a workload to the request: what it gets must fit into what is free and what it holds."""
+        """Realloc a workload to the request: what it gets must fit into what is free and what it holds.
+
+        A plugin without `merge` is asked about the same request only: that is when something else was changed.
+        """
         held = (workload.assignments or {})[self.plugin.name]
         asked = self.core.planner.classes.by_id[workload.class_id].asked
         assert asked is not None
+        held_request = asked.payloads[self.plugin.name]
+        if type(exact).merge is ResourcePlugin.merge and held_request != self.requests[index]:
+            return
         node = self.core.ledger.slots[self.plugin.name].node(workload.row, held.amounts)
         arguments = (self.requests[index], NodeSlots(node.inventory, list(node.free)), held)
-        held_request = asked.payloads[self.plugin.name]
         found = self._ask(OVERCOMMIT, exact, "reassign", *arguments, held_request, about=self.payloads[index])
         if found is not None:
             self._check_fit(node, [found], self.payloads[index])
