@@ -135,12 +135,24 @@ class Planner:
             return row, None
         refused: list[NodeIndex] = []
         while row != NO_ROW:
-            found = self.resources.assign(request_class, row, 1)
-            if found:
-                return row, found[0]
+            found = self._assign(request_class, row, decision)
+            if found is not None:
+                return row, found
             refused.append(row)
             row = self._choose_row(request_class, decision, rows, refused)
         return NO_ROW, None
+
+    def _assign(self, request_class: RequestClass, row: NodeIndex, decision: int) -> Assignments | None:
+        """What one copy gets on a row, in the order that the policy prefers; None where it does not fit."""
+        asked, policy = request_class.asked, self.policy
+        assert asked is not None
+        preferred = None
+        if policy.reads in asked.exact and asked.uniform is None:
+            draw = uniform_draw(getattr(policy, "seed", 0), ~decision)
+            preferred = policy.prefer(self.ledger.slots[policy.reads].node(row), asked.payloads[policy.reads], draw)
+        if preferred is None:
+            return next(iter(self.resources.assign(request_class, row, 1)), None)
+        return self.resources.assign_preferring(request_class, row, {policy.reads: preferred})
 
     def _choose_row(
         self, request_class: RequestClass, decision: int, rows: Int64Array | None, refused: Sequence[NodeIndex]
@@ -161,6 +173,8 @@ class Planner:
         policy = self.policy
         if isinstance(policy, RandomPolicy):
             return self._draw(request_class, policy, decision, mask)
+        if type(policy).normalise is not Policy.normalise:
+            return self._choose_normalised(request_class, mask)
         if request_class.asked is not None and request_class.asked.scored:
             moving = request_class.asked.coupling == "domain"
             column = None if moving else self.classes.column_of(request_class, self.ledger.free.shape[1])
@@ -244,10 +258,30 @@ class Planner:
             kernels.put_scores(column.scores, column.block_best, rows, values, row_count)
         return int(kernels.best_of_blocks(column.scores, column.block_best, row_count))
 
+    def _choose_normalised(self, request_class: RequestClass, mask: MaskArray) -> NodeIndex:
+        column = self.classes.column_of(request_class, self.ledger.free.shape[1])
+        if column is None:
+            return self._best_of(self._normalised(self._scores(request_class, mask, None)))
+        self._choose_by_score(request_class, column, mask)
+        return self._best_of(self._normalised(column.scores[: self.ledger.row_count]))
+
+    def _normalised(self, scores: FloatArray) -> FloatArray:
+        fits = scores > -np.inf
+        result = np.full_like(scores, -np.inf)
+        result[fits] = self.policy.normalise(scores[fits])
+        return result
+
     def _scores(self, request_class: RequestClass, mask: MaskArray, rows: Int64Array | None) -> FloatArray:
         """The policy's own scores, ``-inf`` where the request does not fit."""
-        columns = self.columns(rows)
-        values = np.asarray(self.policy.score(columns, np.array(request_class.request, dtype=np.int64)))
+        columns, policy = self.columns(rows), self.policy
+        request = np.array(request_class.request, dtype=np.int64)
+        if policy.reads in self.exact:
+            asked = request_class.asked
+            payload = asked.payloads.get(policy.reads) if asked is not None else None
+            seen = columns._replace(slots=self.ledger.slots[policy.reads].columns(columns.rows))
+            values = np.asarray(policy.score_slots(seen, request, payload))
+        else:
+            values = np.asarray(policy.score(columns, request))
         if values.shape != columns.rows.shape:
             raise PolicyError(f"policy {_name_of(self.policy)!r}: {values.shape} scores for {columns.rows.shape} nodes")
         fits = (columns.free >= request_class.need[:, None]).all(axis=0) & (mask[columns.rows] != 0)
@@ -291,7 +325,7 @@ class Planner:
                     free, request_class.need, request_class.weights, allowed, len(rows)
                 )  # fmt: skip
         else:
-            position = self._best_of(self._scores(request_class, mask, rows))
+            position = self._best_of(self._normalised(self._scores(request_class, mask, rows)))
         return int(rows[position]) if position >= 0 else NO_ROW
 
     def _draw(self, request_class: RequestClass, policy: RandomPolicy, decision: int, mask: MaskArray) -> NodeIndex:

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from scheduler.ports import NodeColumns
+from scheduler.ports import NodeColumns, NodeSlots
 from scheduler.types import FloatArray, Int64Array
 
 
@@ -32,6 +32,10 @@ class Policy:
     """
 
     name: ClassVar[str] = ""
+    reads: ClassVar[str] = ""
+    """The exact plugin whose slots it reads besides the dimensions, "" for none. Where that plugin is in use,
+    `score_slots` is asked in place of `score`.
+    """
 
     def score(self, nodes: NodeColumns, request: Int64Array) -> FloatArray:
         """Return one finite float64 a row of ``nodes``; the highest wins.
@@ -41,6 +45,28 @@ class Policy:
         request does not fit may get any finite score.
         """
         raise TypeError(f"{type(self).__name__} has no score method; write one, or derive from LinearPolicy")
+
+    def score_slots(self, nodes: NodeColumns, request: Int64Array, payload: Any) -> FloatArray:
+        """`score` of a policy that reads slots: ``nodes.slots`` are those of the plugin.
+
+        ``payload`` is what the request asks of the plugin, in canonical form, None for nothing.
+        """
+        return self.score(nodes, request)
+
+    def normalise(self, scores: FloatArray) -> FloatArray:
+        """Return what is compared at one decision, of the scores of all rows that fit, in row order.
+
+        For policies that relate scores to each other, such as to the best and the worst. The default changes nothing,
+        and then only what changed since the last decision is looked at.
+        """
+        return scores
+
+    def prefer(self, node: NodeSlots, payload: Any, draw: float) -> Sequence[str] | None:
+        """Slots of the chosen node in the order in which the plugin that it reads should try them; None for its own.
+
+        ``draw`` is uniform in [0, 1) and belongs to the decision.
+        """
+        return None
 
     def get_params(self) -> dict[str, Any]:
         """The parameters of the constructor, as they are now."""

@@ -350,6 +350,13 @@ class ExactPlugin(ResourcePlugin):
         """
         raise NotImplementedError(f"plugin {self.name!r} has no assign method")
 
+    def assign_preferring(self, request: Any, node: NodeSlots, preferred: Sequence[str]) -> Assignment | None:
+        """Choose things for one copy, trying slots in a policy's order; None where it does not fit.
+
+        Slots that are not named come last. The default does not mind the order.
+        """
+        return next(iter(self.assign(request, node, 1)), None)
+
     def reassign(self, request: Any, node: NodeSlots, held: Assignment, held_request: Any) -> Assignment | None:
         """Choose things for a workload that holds ``held`` and now asks ``request``; None where it does not fit.
 

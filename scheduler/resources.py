@@ -111,6 +111,24 @@ class Resources:
             count = min(count, len(found))
         return [dict(zip(asked.exact, copy, strict=True)) for copy in zip(*per_plugin, strict=False)]
 
+    def assign_preferring(
+        self, request_class: RequestClass, row: NodeIndex, preferred: Mapping[str, Sequence[str]]
+    ) -> Assignments | None:
+        """What one copy on ``row`` gets where a policy has an order of slots, by plugin; None where it does not fit."""
+        asked = request_class.asked
+        assert asked is not None
+        result: Assignments = {}
+        for name in asked.exact:
+            plugin, payload, node = self.exact[name], asked.payloads[name], self.ledger.slots[name].node(row)
+            if name in preferred:
+                found = plugin.assign_preferring(payload, node, preferred[name])
+            else:
+                found = next(iter(plugin.assign(payload, node, 1)), None)
+            if found is None:
+                return None
+            result[name] = found
+        return result
+
     def reassign(
         self, row: NodeIndex, held: Mapping[str, Assignment], old: Asked | None, new: Asked | None
     ) -> Assignments | None:
