@@ -214,6 +214,8 @@ class ResourcePlugin:
     """Whether it wants to know which images a node has: then the core notes those that were started there."""
     engine_keys: ClassVar[tuple[str, ...]] = ()
     """The keys that `engine_args` may give. No two plugins of a core may share one."""
+    examples: ClassVar[Sequence[Any]] = ()
+    """Payloads to show and to check it with."""
 
     def get_params(self) -> dict[str, Any]:
         """The parameters of the constructor, as they are now."""
@@ -296,6 +298,8 @@ class ExactPlugin(ResourcePlugin):
 
     capacity_is_exact: ClassVar[bool] = True
     """Whether `capacity` copies can always be assigned; an upper bound will do, but costs a second look."""
+    node_examples: ClassVar[Sequence[Any]] = ()
+    """Payloads of nodes to show and to check it with."""
 
     def inventory(self, payload: Any, capacity: Mapping[str, int], labels: Mapping[str, str]) -> Inventory | None:
         """What a node has, from what was said of it when it joined; None where it has nothing of the kind.

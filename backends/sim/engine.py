@@ -44,9 +44,9 @@ class EngineModel(msgspec.Struct, frozen=True, kw_only=True):
     ``update_ns``. ``jitter_ratio`` j multiplies each by a uniform draw from [1-j, 1+j]. A node is slow with probability
     ``slow_node_ratio``; then starts, stops, updates and services take ``slow_node_factor`` times as long.
     A start fails with ``start_failure_ratio``, an update with ``update_failure_ratio``. With ``healthy_ns``, a workload
-    is reported healthy so long after its start. A completion is lost with ``lost_completion_ratio``: a lost answer comes
-    when the core asks again; a lost exit is reported ``report_interval_ns`` later, with the node's next status report.
-    A completion comes twice with ``duplicate_completion_ratio``.
+    is reported healthy so long after its start. A completion is lost with ``lost_completion_ratio``: a lost answer
+    comes when the core asks again; a lost exit is reported ``report_interval_ns`` later, with the node's next status
+    report. A completion comes twice with ``duplicate_completion_ratio``.
     """
 
     start_ns: int = 0

@@ -58,6 +58,11 @@ class AffinityPlugin(ResourcePlugin):
     """
 
     name = "affinity"
+    examples = (
+        {"labels": {"app": "web"}, "apart": [{"match": {"app": "web"}}]},
+        {"labels": {"app": "web"}, "spread": [{"match": {"app": "web"}, "level": "zone"}]},
+        {"labels": {"app": "db"}, "prefer_near": [{"match": {"app": "web"}, "level": "rack"}]},
+    )
 
     def __init__(self, levels: Sequence[str] = (NODE,)) -> None:
         if isinstance(levels, str) or not isinstance(levels, Sequence):

@@ -36,6 +36,8 @@ class CurvePlugin(ExactPlugin):
     """
 
     name = "curve"
+    examples = ({"cpu": 500, "memory": 1024},)
+    node_examples = ({"cpu": 2000, "memory": 8192},)
 
     def __init__(self, points: int = 98, names: Sequence[str] = ("cpu", "memory")) -> None:
         if not isinstance(points, int) or isinstance(points, bool) or points < 1:

@@ -142,10 +142,11 @@ def check_plugin(
 def default_nodes(plugin: ResourcePlugin, node_payloads: Sequence[Any] | None = None) -> list[NodeJoined]:
     """Eight nodes: two zones of two racks, labels, a taint and an image here and there; the last has nothing.
 
-    ``node_payloads``, or else the plugin's ``node_examples`` if it has that attribute, are what they have in turn;
+    ``node_payloads``, or else the plugin's ``node_examples``, are what they have in turn;
     every fourth node has none.
     """
-    examples = list(getattr(plugin, "node_examples", ()) if node_payloads is None else node_payloads)
+    stated = plugin.node_examples if isinstance(plugin, ExactPlugin) else ()
+    examples = list(stated if node_payloads is None else node_payloads)
     capacity = {CPU.name: 32_000, MEMORY.name: 64 << 30} | {dimension.name: 1 << 40 for dimension in plugin.dimensions}
     nodes = [
         NodeJoined(
@@ -175,7 +176,9 @@ class _Checks:
         self.seed = seed
         self.cases = dict.fromkeys(PROPERTIES, 0)
         self.placed = 0
-        self._refreshed: dict[int, tuple[int, Any, Any]] = {}
+        self._seen = -1
+        self._known: dict[int, tuple[list[int], list[float]]] = {}
+        """What capacities and scores were by payload, when the ledger's version was ``_seen``; -1 for never."""
         try:
             self.twin = type(plugin)(**plugin.get_params())
         except Exception as error:
@@ -432,6 +435,7 @@ class _Checks:
             self._check_release(index)
             self._check_one_more(index)
         self._check_filling(self.world.draws.below(len(self.payloads)))
+        self._seen = self.core.ledger.version
 
     def _answers(self, wanted: str, plugin: ResourcePlugin, index: int) -> dict[str, Any]:
         """Everything that the plugin says about one request now, as plain data."""
@@ -496,23 +500,23 @@ class _Checks:
         }
 
     def _check_coherence(self, index: int) -> None:
-        payload, version = self.payloads[index], self.core.ledger.version
+        payload = self.payloads[index]
         capacity, scores = self._capacity(COHERENCE, index), self._score(COHERENCE, index)
         for row in range(len(capacity)):
             alone = np.array([row], dtype=np.int64)
             one, score = int(self._capacity(COHERENCE, index, alone)[0]), self._score(COHERENCE, index, alone)[0]
             what = f"row {row} alone has capacity {one} and score {score}, among all {capacity[row]} and {scores[row]}"
             self._require(COHERENCE, one == capacity[row] and score == scores[row], what, payload)
-        seen, known, known_scores = self._refreshed.get(index, (-1, None, None))
-        changed = self.core.planner.changed_rows(seen)
+        changed = self.core.planner.changed_rows(self._seen)
         moves = self.plugin.coupling_of(self.requests[index]) == "domain"
         if changed is not None:
+            known, known_scores = self._known[index]
             for row in sorted(set(range(len(known))) - set(changed.tolist())):
                 what = f"row {row} did not change, but its capacity from {known[row]} to {capacity[row]}"
                 self._require(COHERENCE, int(capacity[row]) == known[row], what, payload)
                 what = f"row {row} did not change, but its score from {known_scores[row]} to {scores[row]}"
                 self._require(COHERENCE, moves or scores[row] == known_scores[row], what, payload)
-        self._refreshed[index] = (version, capacity.tolist(), scores)
+        self._known[index] = (capacity.tolist(), scores)
         if self.exact is not None:
             table = self.core.ledger.slots[self.plugin.name]
             first: dict[tuple[int, bytes], int] = {}
@@ -698,7 +702,7 @@ class _Checks:
         try:
             if event is None:
                 self.world.harness.reload()
-                self._refreshed.clear()
+                self._seen = -1
             else:
                 self.world.harness.step(event)
         except Exception as error:

@@ -14,6 +14,7 @@ from scheduler.events import (
     AnyEvent,
     DeploymentRequested,
     NodeCordoned,
+    NodeFactsChanged,
     NodeJoined,
     NodeLost,
     NodeRemoved,
@@ -106,20 +107,23 @@ class RandomWorld:
             return DeploymentRequested(spec=spec, strategy=self.draws.one_of(_STRATEGIES))
         if kind == 4:
             return None
-        if kind == 5 or not self.harness.core.workloads:
+        if kind in (5, 6, 7) or not self.harness.core.workloads:
             return self._node_event()
         return self._workload_event()
 
     def _node_event(self) -> AnyEvent:
-        """A node goes, comes back, or is joined by another."""
+        """A node goes, comes back, becomes like another in what is known of it, or is joined by one more."""
+        like = self.draws.one_of(self._nodes)
         present = list(self.harness.core.cluster.by_id.values())
-        if not present or self.draws.below(len(self._nodes)) >= len(present):
-            return msgspec.structs.replace(self.draws.one_of(self._nodes), node_id=f"new{self._names}")
+        if not present or self.draws.below(3) == 0:
+            return msgspec.structs.replace(like, node_id=f"new{self._names}")
         node = self.draws.one_of(present)
         if node.state is NodeState.LOST:
             return NodeReturned(node_id=node.node_id)
         if node.state is NodeState.CORDONED:
             return NodeUncordoned(node_id=node.node_id)
+        if self.draws.below(3) == 0:
+            return NodeFactsChanged(node_id=node.node_id, labels=like.labels, taints=like.taints, images=like.images)
         kinds: tuple[type[NodeCordoned | NodeLost | NodeRemoved], ...] = (NodeCordoned, NodeLost, NodeRemoved)
         return self.draws.one_of(kinds)(node_id=node.node_id)
 

@@ -306,6 +306,18 @@ class Contagious(ResourcePlugin):
         return np.full(len(nodes.rows), max(0, 9 - total), dtype=np.int64)
 
 
+class Crowded(ResourcePlugin):
+    """A node that joins changes the capacity of all others."""
+
+    name = "crowded"
+
+    def parse(self, payload: Any) -> Any:
+        return _parse("crowded", payload)
+
+    def capacity(self, request: Any, nodes: NodeColumns, facts: Any) -> Any:
+        return np.full(len(nodes.rows), facts.row_count, dtype=np.int64)
+
+
 class Unbounded(ResourcePlugin):
     """Scores beyond 1."""
 
@@ -439,10 +451,11 @@ PORTS = [{"count": 1}, {"count": 3}]
         ),
         (Overdrawn(), "no over-commit", "4 of pool 'overdrawn/pool' are taken of 3"),
         (TwicePorts(), "no over-commit", "25 copies are assigned 25 of '30000', of which 1 are free"),
-        (UniformPorts(), "admissible bound", "uniform says amounts={'30000': 1}"),
+        (UniformPorts(), "admissible bound", "detail=None), but assigned is Assignment(amounts={'30001': 1}"),
         (GreedyPorts(), "no over-commit", "of which 0 are free"),
         (Relative(), "summary coherence", "alone has capacity"),
         (Contagious(), "summary coherence", "changes the capacity of others"),
+        (Crowded(), "summary coherence", "did not change, but its capacity from 8 to 9"),
         (Unbounded(), "finite scores", "not float64 from 0 to 1"),
         (Undefined(), "finite scores", "usage is not finite"),
         (FirstOnly(), "permutation equivariance", "with the nodes in another order"),
@@ -513,3 +526,10 @@ def test_default_nodes_are_what_the_documentation_says() -> None:
     assert {node.labels.get("zone") for node in nodes} == {"a", "b", None}
     assert nodes[-1].capacity == {}
     assert max(amount for node in nodes for amount in node.capacity.values()) < UNLIMITED
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILT_IN) - {"licences"}))
+def test_built_in_plugins_bring_examples_of_their_own(name: str) -> None:
+    plugin: Any = make_plugin(name)
+    report = check_plugin(plugin, payloads=plugin.examples, steps=3)
+    assert report.cases["admissible bound"]
