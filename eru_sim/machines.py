@@ -58,7 +58,7 @@ def choose_machines(trace: Trace, cluster: str, failures: str | None, horizon_ns
     if not own:
         built = build_cluster(cluster, seed=seed)
         machines = _static(built)
-        machines.assumptions = (*assumptions, *built.assumptions)
+        machines.assumptions = (*assumptions, *built.assumptions, *_about_plugins(trace))
         return machines if failures is None else _with_failures(machines, built, failures, horizon_ns, seed)
     if failures is None:
         return Machines(spec="trace", events=_Replayable(trace.machine_events), columns=trace.dimensions)
@@ -70,6 +70,12 @@ def choose_machines(trace: Trace, cluster: str, failures: str | None, horizon_ns
     first = [event for event in _at_start(trace.machine_events()) if event.kind == "add"]
     static = Machines(spec="trace", events=first, columns=trace.dimensions)
     return _with_failures(static, None, failures, horizon_ns, seed)
+
+
+def _about_plugins(trace: Trace) -> list[str]:
+    """What to say of nodes that are not the trace's own, whose resources the trace's plugins expect."""
+    names = ", ".join(trace.plugins)
+    return [f"Nodes have for {names} what their capacity, labels and topology tell, and no more."] if names else []
 
 
 def _static(cluster: Cluster) -> Machines:

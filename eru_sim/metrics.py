@@ -1,7 +1,8 @@
 """Metrics of a run, one definition each, gathered batch by batch.
 
 * *utilisation* of a dimension: the integral of what is allocated on live nodes over the integral of the physical
-  capacity of live nodes, from the first event to the end of the run. With overcommitment it can exceed 1.
+  capacity of live nodes, from the first event to the end of the run; in a run that takes no time, what is allocated at
+  its end over the capacity there. With overcommitment it can exceed 1.
 * *queueing delay*: from submission to the first placement, of workloads that were placed. What was adopted has none.
 * *pending*: queued at the end of the run.
 """
@@ -51,7 +52,7 @@ class Metrics:
             self._advance(elapsed_ns)
             self._last_ns = at_ns
         self._last_used = core.ledger.live_used.copy()
-        self._last_capacity = core.cluster.live_capacity.copy()
+        self._last_capacity = core.cluster.live_capacity.copy() or self._last_capacity
         for command in commands:
             if type(command) is StartWorkload and command.generation == 1:
                 workload = core.workloads[command.workload_id]
@@ -94,7 +95,10 @@ class Metrics:
     def utilisation(self) -> dict[str, float]:
         """By dimension; 0 where there was no capacity."""
         names = (dimension.name for dimension in self._core.config.dimensions)
-        pairs = zip(names, self._used_integral, self._capacity_integral, strict=True)
+        integrals = self._used_integral, self._capacity_integral
+        if not any(self._capacity_integral):
+            integrals = self._last_used, self._last_capacity
+        pairs = zip(names, *integrals, strict=True)
         return {name: used / capacity if capacity else 0.0 for name, used, capacity in pairs}
 
     def queueing_delay_s(self) -> dict[str, float]:

@@ -34,6 +34,8 @@ Progress = Callable[[float, str], None]
 """Called now and then with the share that is done (0 to 1) and what is being done."""
 
 _PROGRESS_EVERY = 2048
+"""Batches of a journal."""
+_PROGRESS_EVERY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,16 @@ class ReplayResult:
 
     ``summary`` is JSON-able, in a fixed order. ``timeline`` has one row a sample (see `eru_sim.metrics`), ``nodes``
     one row a node at the end, in rank order, with ``<dimension>_allocated`` and ``<dimension>_capacity`` in base
-    units. ``delays_s`` holds the queueing delay of every first placement, in seconds, in order of placement.
+    units. ``placement`` has one row a workload that is on a node at the end, in order of submission: ``workload_id``,
+    ``node_id``, ``state``, and ``assignments``, what it holds of particular things: a mapping from exact plugin to
+    `scheduler.ports.Assignment`, or None. ``delays_s`` holds the queueing delay of every first placement, in seconds,
+    in order of placement.
     """
 
     summary: dict[str, Any]
     timeline: pd.DataFrame
     nodes: pd.DataFrame
+    placement: pd.DataFrame
     delays_s: NDArray[np.float64]
 
 
@@ -106,7 +112,13 @@ def replay(
     load_s = time.perf_counter() - began - startup_s
     timing = _execute(run, journal, check_every, progress)
     summary = _summary(run, {"startup_s": startup_s, "load_s": load_s, **timing})
-    result = ReplayResult(summary, run.metrics.timeline(), _nodes_frame(run.core), run.metrics.delays_s())
+    result = ReplayResult(
+        summary=summary,
+        timeline=run.metrics.timeline(),
+        nodes=_nodes_frame(run.core),
+        placement=_placement_frame(run.core),
+        delays_s=run.metrics.delays_s(),
+    )
     if out is not None:
         write_files(out, tables_of(result))
     return result
@@ -243,6 +255,7 @@ def _summary(run: _Run, timing: dict[str, float]) -> dict[str, Any]:
         "source": run.source,
         "cluster": run.machines.spec,
         "seed": run.seed,
+        "plugins": [plugin.name for plugin in core.config.plugins],
         "overcommit": dict(core.config.overcommit),
         "nodes": len(core.cluster.by_id),
         "live_nodes": core.cluster.live_count,
@@ -278,12 +291,15 @@ def _summary(run: _Run, timing: dict[str, float]) -> dict[str, Any]:
 
 
 def tables_of(result: ReplayResult) -> dict[str, bytes]:
-    """The files of a result by name: ``summary.json``, and ``timeline``, ``nodes`` and ``delays`` as Parquet."""
+    """The files of a result by name: ``summary.json``, and ``timeline``, ``nodes``, ``placement`` and ``delays`` as
+    Parquet; the placement without assignments.
+    """
     import msgspec
     import pandas as pd
 
     delays = pd.DataFrame({"delay_s": result.delays_s})
-    frames = {"timeline": result.timeline, "nodes": result.nodes, "delays": delays}
+    placement = result.placement.drop(columns="assignments")
+    frames = {"timeline": result.timeline, "nodes": result.nodes, "placement": placement, "delays": delays}
     summary = msgspec.json.format(msgspec.json.encode(result.summary)) + b"\n"
     return {"summary.json": summary} | {f"{name}.parquet": frame.to_parquet() for name, frame in frames.items()}
 
@@ -322,6 +338,21 @@ def _nodes_frame(core: Any) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def _placement_frame(core: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    placed = [workload for workload in core.workloads.values() if workload.row >= 0]
+    placed.sort(key=lambda workload: workload.sequence)
+    nodes = core.cluster.nodes
+    columns = {
+        "workload_id": [workload.workload_id for workload in placed],
+        "node_id": [nodes[workload.row].node_id for workload in placed],
+        "state": [str(workload.state) for workload in placed],
+        "assignments": [workload.assignments for workload in placed],
+    }
+    return pd.DataFrame(columns)
+
+
 def _every(steps: int, action: Callable[[], None]) -> Callable[..., None]:
     count = 0
 
@@ -335,13 +366,15 @@ def _every(steps: int, action: Callable[[], None]) -> Callable[..., None]:
 
 
 def _progress_of_run(progress: Progress, core: Any, horizon_ns: int | None) -> Callable[..., None]:
-    """Report by simulated time where the end is known, and always the work that has ended."""
-    count = 0
+    """Report by simulated time where the end is known, and always the work that has been placed."""
+    progress(0.0, "replaying")
+    told_s = time.perf_counter()
 
     def observer(at_ns: int, *_: object) -> None:
-        nonlocal count
-        count += 1
-        if count % _PROGRESS_EVERY == 0:
+        nonlocal told_s
+        now_s = time.perf_counter()
+        if now_s - told_s >= _PROGRESS_EVERY_S:
+            told_s = now_s
             share = at_ns / horizon_ns if horizon_ns else 0.0
             progress(min(share, 1.0), f"replaying: {core.counters.placements:,} placements at {at_ns / 1e9:,.0f} s")
 

@@ -40,9 +40,8 @@ def fix(state: CoreState, row: NodeIndex) -> list[str]:
     lines = differences(state, row)
     if lines:
         held = held_on(state, row)
-        booked = Claim(
-            state.ledger.used(row), slots={plugin: table.held(row) for plugin, table in state.ledger.slots.items()}
-        )
-        state.ledger.drop(row, booked)
+        booked = {plugin: table.held(row) for plugin, table in state.ledger.slots.items()}
+        slots = {plugin: amounts for plugin, amounts in booked.items() if amounts}
+        state.ledger.drop(row, Claim(state.ledger.used(row), slots=slots))
         state.ledger.hold(row, Claim(held.request, slots=held.slots), as_found=True)
     return lines

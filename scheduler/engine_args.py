@@ -41,6 +41,7 @@ class EngineArguments:
         self._classes = classes
         self._open: dict[tuple[int, NodeIndex, int], _Open] = {}
         self._told: set[str] = set()
+        self._untold: dict[str, Workload] = {}
 
     def of(self, request_class: RequestClass, row: NodeIndex, assignments: Assignments | None) -> dict[str, Any] | None:
         """The arguments of a start or an update that is commanded now; complete when the step ends.
@@ -62,6 +63,10 @@ class EngineArguments:
         """These workloads are started in this step, and need not be told of changes besides."""
         self._told.update(workload_ids)
 
+    def note_untold(self, workload: Workload) -> None:
+        """Nobody knows what this workload was told last: tell it what it shares at the end of the step."""
+        self._untold[workload.workload_id] = workload
+
     def finish_step(self, on_row: Sequence[dict[str, Workload]], commands: list[AnyCommand]) -> None:
         """Fill what was left open, and append a remap for everybody whom a change concerns."""
         changed = self._ledger.remap_rows if self._resources.sharing else {}
@@ -73,21 +78,28 @@ class EngineArguments:
             engine_args.update(self._resources.engine_args(asked, assignments, shared) or {})
         for (name, row), was in before.items():
             if was != self.shared[name, row] and self._cluster.nodes[row].state not in GONE:
-                commands += self._remaps(name, row, was, on_row[row])
+                commands += self._remaps(name, row, was, on_row[row].values())
+        for workload_id, workload in self._untold.items():
+            if workload.row >= 0 and workload_id not in self._told:
+                for name in self._resources.sharing:
+                    commands += self._remaps(name, workload.row, None, (workload,), everything=True)
         self._ledger.remap_rows.clear()
         self._open.clear()
         self._told.clear()
 
-    def _remaps(self, name: str, row: NodeIndex, before: Any, on_row: dict[str, Workload]) -> Iterable[RemapWorkload]:
+    def _remaps(
+        self, name: str, row: NodeIndex, before: Any, workloads: Iterable[Workload], *, everything: bool = False
+    ) -> Iterable[RemapWorkload]:
+        """Tell what differs from before, or with ``everything`` all that the plugin says."""
         plugin, after = self._resources.exact[name], self.shared[name, row]
-        for workload in on_row.values():
+        for workload in workloads:
             asked = self._classes[workload.class_id].asked
             if asked is None or name not in asked.payloads or workload.workload_id in self._told:
                 continue
             if workload.state not in (State.STARTING, State.RUNNING):
                 continue
             payload, assignment = asked.payloads[name], (workload.assignments or {}).get(name)
-            old = plugin.engine_args(payload, assignment, before)
+            old = {} if everything else plugin.engine_args(payload, assignment, before)
             new = plugin.engine_args(payload, assignment, after)
             changed = {key: value for key, value in new.items() if old.get(key) != value}
             if changed:

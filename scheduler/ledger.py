@@ -74,8 +74,13 @@ class Ledger:
     Under a `savepoint` every change is undone at the end, at the cost of what changed.
     """
 
-    def __init__(self, dimension_count: int, marks: Marks, exact_plugins: Sequence[str] = ()) -> None:
-        """``marks`` are those of the cluster; ``exact_plugins`` names the plugins that have slots."""
+    def __init__(
+        self, dimension_count: int, marks: Marks, exact_plugins: Sequence[str] = (), making_room: Sequence[str] = ()
+    ) -> None:
+        """``marks`` are those of the cluster; ``exact_plugins`` names the plugins that have slots, and ``making_room``
+        those among them of which a placement can make room for another.
+        """
+        self._making_room = frozenset(making_room)
         self.dimension_count = dimension_count
         self.marks = marks
         self.slots: dict[str, SlotTable] = {name: SlotTable() for name in exact_plugins}
@@ -125,10 +130,9 @@ class Ledger:
 
     def set_inventory(self, row: NodeIndex, plugin: str, inventory: Inventory | None) -> None:
         """Change what a node has of an exact plugin's resource; what is held stays held."""
-        if self.slots[plugin].set_inventory(row, inventory):
-            self.freed_rows[row] = None
+        self.slots[plugin].set_inventory(row, inventory)
         self.remap_rows[row] = None
-        self.touch(row)
+        self.wake_row(row)
 
     def _grow(self, capacity: int) -> None:
         for name in ("free", "total"):
@@ -276,7 +280,10 @@ class Ledger:
         for plugin, amounts in claim.slots.items():
             table = self.slots[plugin]
             table.take_many(rows, counts, amounts)
-            self.remap_rows.update(dict.fromkeys(table.limited_rows(rows, amounts).tolist()))
+            limited = dict.fromkeys(table.limited_rows(rows, amounts).tolist())
+            self.remap_rows.update(limited)
+            if plugin in self._making_room:
+                self.freed_rows.update(limited)
         if claim.charges:
             self._charge({pool: amount * abs(total) for pool, amount in claim.charges.items()}, 1 if total > 0 else -1)
         for row, count in zip(rows.tolist(), counts.tolist(), strict=True) if claim.marks else ():
@@ -298,8 +305,10 @@ class Ledger:
     def _take(self, row: NodeIndex, plugin: str, amounts: Mapping[str, int], sign: int) -> None:
         table = self.slots[plugin]
         table.take(row, amounts, sign)
-        if row not in self.remap_rows and table.is_limited(row, amounts):
+        if (row not in self.remap_rows or plugin in self._making_room) and table.is_limited(row, amounts):
             self.remap_rows[row] = None
+            if plugin in self._making_room:
+                self.freed_rows[row] = None
         if self._undo is not None:
             self._undo.append((self._take, (row, plugin, amounts, -sign)))
 

@@ -269,6 +269,10 @@ class ResourcePlugin:
         """
         return None
 
+    def has_preferences(self, request: Any) -> bool:
+        """Whether `score` has anything to say about this request; by default, whether the plugin has a `score`."""
+        return type(self).score is not ResourcePlugin.score
+
     def usage(self, request: Any, nodes: NodeColumns, facts: NodeFacts) -> Usage | None:
         """How full the rows are of this plugin's resource; None where that says nothing."""
         return None
@@ -298,6 +302,8 @@ class ExactPlugin(ResourcePlugin):
 
     capacity_is_exact: ClassVar[bool] = True
     """Whether `capacity` copies can always be assigned; an upper bound will do, but costs a second look."""
+    placement_makes_room: ClassVar[bool] = False
+    """Whether taking things can make a refused request fit on the same node, as when a broken core becomes whole."""
     node_examples: ClassVar[Sequence[Any]] = ()
     """Payloads of nodes to show and to check it with."""
 

@@ -8,13 +8,11 @@ comes. One that fails goes back to what it was; then nobody new is begun.
 
 from __future__ import annotations
 
-import msgspec
-
 from scheduler.events import ReplaceRequested, WorkloadHealthChanged
 from scheduler.lifecycle import State
 from scheduler.operations import Replacement
 from scheduler.state import CoreState, Handlers
-from scheduler.workload import Workload
+from scheduler.workload import RolloutPart, Workload
 
 
 class ReplacementEvents:
@@ -91,7 +89,7 @@ class ReplacementEvents:
             if workload is None or workload.state is not State.RUNNING:
                 state = "no such workload" if workload is None else f"it is {workload.state}, not running"
                 answer(rollout.operation_id, workload_id, "refused", state)
-            elif workload.replace_operation_id:
+            elif workload.rollout is not None:
                 answer(rollout.operation_id, workload_id, "refused", "it is being replaced already")
             else:
                 self._begin(rollout, workload)
@@ -100,13 +98,12 @@ class ReplacementEvents:
 
     def _begin(self, rollout: Replacement, workload: Workload) -> None:
         rollout.active[workload.workload_id] = None
-        workload.replace_operation_id = rollout.operation_id
-        workload.previous = workload.spec
-        self.state.restart_as(workload, msgspec.structs.replace(workload.spec, image=rollout.image))
+        workload.rollout = RolloutPart(operation_id=rollout.operation_id, previous=workload.spec.image)
+        self.state.restart_as(workload, rollout.image)
 
     def _on_health_changed(self, event: WorkloadHealthChanged) -> None:
         workload = self.state.workloads.get(event.workload_id)
         if workload is None or workload.generation != event.generation or workload.state is not State.RUNNING:
             self.state.counters.stale += 1
-        elif event.healthy and workload.replace_operation_id:
+        elif event.healthy and workload.rollout is not None:
             self.state.leave_rollout(workload, "replaced")

@@ -73,7 +73,7 @@ class Resources:
             uniform=None if None in uniform.values() else uniform,  # type: ignore[arg-type]
             coupling=max((self.plugins[n].coupling_of(p) for n, p in payloads.items()), key=_STRENGTH.index),
             marks=tuple(mark for n, p in payloads.items() for mark in self.plugins[n].marks(p)),
-            scored=tuple(name for name in payloads if _overrides(self.plugins[name], ResourcePlugin, "score")),
+            scored=tuple(name for name in payloads if self.plugins[name].has_preferences(payloads[name])),
         )
 
     def inventories(

@@ -40,23 +40,18 @@ class SlotTable:
             self.inventory_ids = np.concatenate([self.inventory_ids, np.full(row, -1, dtype=np.int64)])
             self._resize(2 * row, self.free.shape[1])
 
-    def set_inventory(self, row: NodeIndex, inventory: Inventory | None) -> bool:
-        """Change what a node has; what is held stays held. Return whether there is more of anything now.
+    def set_inventory(self, row: NodeIndex, inventory: Inventory | None) -> None:
+        """Change what a node has; what is held stays held.
 
         Free amounts follow the totals and may go below zero. Whether it may be changed has been checked before.
         """
         held = self.held(row)
-        old = self.inventory(row)
-        had = dict(zip(old.slots, old.total, strict=True)) if old is not None else {}
         self.inventory_ids[row] = self._intern(inventory) if inventory is not None else -1
         self.free[row] = 0
         if inventory is None:
-            return False
-        more = False
+            return
         for place, (name, total) in enumerate(zip(inventory.slots, inventory.total, strict=True)):
             self.free[row, place] = total - held.get(name, 0)
-            more = more or total > had.get(name, 0)
-        return more
 
     def check(self, row: NodeIndex, inventory: Inventory | None) -> None:
         """ValueError where a slot of which something is held would vanish."""

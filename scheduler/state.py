@@ -57,7 +57,8 @@ class CoreState:
         self.results = Results(self.counters)
         self.cluster = Cluster()
         exact = [plugin.name for plugin in plugins if isinstance(plugin, ExactPlugin)]
-        self.ledger = Ledger(len(config.dimensions), self.cluster.marks, exact)
+        making_room = [p.name for p in plugins if isinstance(p, ExactPlugin) and p.placement_makes_room]
+        self.ledger = Ledger(len(config.dimensions), self.cluster.marks, exact, making_room)
         for plugin in plugins:
             self.ledger.pool_total.update(plugin.pools())
         self.workloads: dict[str, Workload] = {}
@@ -130,7 +131,9 @@ class CoreState:
         return workload
 
     def command_start(self, workload: Workload) -> None:
-        """Have the present generation started on the row that holds it."""
+        """Have the present generation started on the row that holds it; with that, an update under way is applied."""
+        if workload.update is not None:
+            self.finish_update(workload)
         request_class = self.planner.classes.by_id[workload.class_id]
         self.results.commands.append(
             StartWorkload(
@@ -364,8 +367,9 @@ class CoreState:
             self.planner.classes.by_id[workload.class_id], workload.row, workload.assignments
         ).plus(update.surplus)
         workload.assignments = update.assignments
-        self.respecify(workload, update.spec)
+        self.respecify(workload, msgspec.structs.replace(update.spec, image=workload.spec.image))
         self._answer_update(workload, "update_failed", failure)
+        self.engine_args.note_untold(workload)
         self.ledger.drop(workload.row, tried.surplus(self.claim_of(workload)))
 
     def respecify(self, workload: Workload, spec: WorkloadsSubmitted) -> None:
@@ -388,14 +392,14 @@ class CoreState:
             self.results.answer(operation_id, workload.workload_id, outcome, detail)
         if workload.stop_operation_id:
             self.results.answer(workload.stop_operation_id, workload.workload_id, outcome, detail)
-        if workload.replace_operation_id:
+        if workload.rollout is not None:
             self.leave_rollout(workload, "refused", f"the workload is {workload.state}")
         del self.workloads[workload.workload_id]
         self.planner.classes.leave(workload.class_id)
 
-    def restart_as(self, workload: Workload, spec: WorkloadsSubmitted) -> None:
-        """Have a running workload stopped, and started again where it is from another specification."""
-        workload.successor = spec
+    def restart_as(self, workload: Workload, image: str) -> None:
+        """Have a running workload stopped, and started again where it is from another image."""
+        workload.successor = image
         workload.stop_reason = "replace"
         self.move(workload, Trigger.STOP_ASKED)
         self.command_stop(workload)
@@ -405,7 +409,7 @@ class CoreState:
         is to be empty.
         """
         assert workload.successor is not None
-        self.respecify(workload, workload.successor)
+        self.change_image(workload, workload.successor)
         workload.successor = None
         if self.cluster.nodes[workload.row].state is NodeState.DRAINING:
             self.let_go(workload)
@@ -419,21 +423,26 @@ class CoreState:
         self.move(workload, Trigger.START_ASKED)
         self.command_start(workload)
 
+    def change_image(self, workload: Workload, image: str) -> None:
+        """From now on the workload is started from another image; what it asks for stays the same."""
+        workload.spec = msgspec.structs.replace(workload.spec, image=image)
+
     def note_started(self, workload: Workload) -> None:
         """A workload in a rollout has started: its part is done, or its health has to show."""
-        rollout = self.replacements[workload.replace_operation_id]
+        assert workload.rollout is not None
+        rollout = self.replacements[workload.rollout.operation_id]
         if rollout.gate == "started":
             self.leave_rollout(workload, "replaced")
             return
-        workload.gate_timer = self.timers.add_delay(
+        workload.rollout.gate_timer = self.timers.add_delay(
             "gate", self.at_ns + rollout.gate_timeout_ns, workload.workload_id, workload.generation
         )
 
     def leave_rollout(self, workload: Workload, outcome: Outcome, detail: str = "") -> None:
         """A workload's part in a replacement is over, one way or the other."""
-        operation_id = workload.replace_operation_id
-        workload.replace_operation_id = ""
-        workload.previous = None
+        assert workload.rollout is not None
+        operation_id = workload.rollout.operation_id
+        workload.rollout = None
         rollout = self.replacements[operation_id]
         del rollout.active[workload.workload_id]
         if outcome == "replaced":
@@ -447,7 +456,7 @@ class CoreState:
         """The workload is in the queued state again: have it placed anew."""
         workload.stop_reason = ""
         workload.successor = None
-        if workload.replace_operation_id:
+        if workload.rollout is not None:
             self.leave_rollout(workload, "refused", "the workload left its node")
         self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
 
@@ -520,7 +529,10 @@ class CoreState:
             return workload is not None and workload.update is not None and workload.update.timer == timer.sequence
         if timer.kind == "gate":
             return (
-                workload is not None and workload.replace_operation_id != "" and workload.gate_timer == timer.sequence
+                workload is not None
+                and workload.rollout is not None
+                and workload.rollout.gate_timer == timer.sequence
+                and workload.state is State.RUNNING
             )
         return (
             workload is not None and workload.timer == timer.sequence and workload.state is _STATE_OF_TIMER[timer.kind]

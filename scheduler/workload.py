@@ -24,6 +24,16 @@ class Update(msgspec.Struct, gc=False, kw_only=True):
     timer: int = -1
 
 
+class RolloutPart(msgspec.Struct, gc=False, kw_only=True):
+    """A workload's part in a replacement: what image it had before, and what bounds how long it may take to become
+    healthy.
+    """
+
+    operation_id: str
+    previous: str
+    gate_timer: int = -1
+
+
 class Workload(msgspec.Struct, gc=False, kw_only=True):
     """A workload that has not ended. What it asks for is in ``spec``, shared by all copies of one submission.
 
@@ -32,9 +42,8 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
     placement, -1 before. ``stop_reason`` says why it is stopping or stopped. ``creation_answered``: whoever submitted
     it has been told how it went, or does not want to know. ``failed_rows`` are the rows that it must avoid, ascending.
     ``timer`` is the sequence number of the last timer set for it. ``assignments`` is what it holds of exact plugins'
-    things. ``revision`` counts updates; ``update`` is the one under way. ``replace_operation_id`` names the rollout
-    that it is part of, ``previous`` is what it was before, to go back to, ``successor`` what is to be started when it
-    has stopped, and ``gate_timer`` bounds how long it may take to become healthy.
+    things. ``revision`` counts updates; ``update`` is the one under way. ``rollout`` is its part in a replacement, and
+    ``successor`` the image to be started in its place when it has stopped.
     """
 
     workload_id: str
@@ -55,10 +64,8 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
     assignments: dict[str, Assignment] | None = None
     revision: int = 0
     update: Update | None = None
-    replace_operation_id: str = ""
-    previous: WorkloadsSubmitted | None = None
-    successor: WorkloadsSubmitted | None = None
-    gate_timer: int = -1
+    rollout: RolloutPart | None = None
+    successor: str | None = None
 
     @property
     def queue_key(self) -> tuple[int, int]:

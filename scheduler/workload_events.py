@@ -138,7 +138,7 @@ class WorkloadEvents:
         if workload.stop_operation_id:
             self.state.results.answer(workload.stop_operation_id, workload.workload_id, "running")
             workload.stop_operation_id = ""
-        if workload.replace_operation_id:
+        if workload.rollout is not None:
             self.state.note_started(workload)
         self._answer_creation(workload)
 
@@ -161,8 +161,8 @@ class WorkloadEvents:
             self.state.counters.stale += 1
             return
         self.state.counters.start_failures += 1
-        if workload.replace_operation_id:
-            self._start_previous(workload, event.reason)
+        if workload.rollout is not None:
+            self._start_previous(workload, workload.rollout.previous, event.reason)
             return
         spec, row = workload.spec, workload.row
         workload.start_failures += 1
@@ -181,10 +181,9 @@ class WorkloadEvents:
             workload.generation,
         )
 
-    def _start_previous(self, workload: Workload, reason: str) -> None:
+    def _start_previous(self, workload: Workload, image: str, reason: str) -> None:
         """What was to replace it does not start: go back to what it was before."""
-        assert workload.previous is not None
-        self.state.respecify(workload, workload.previous)
+        self.state.change_image(workload, image)
         self.state.leave_rollout(workload, "rolled_back", reason)
         workload.generation += 1
         self.state.move(workload, Trigger.ROLLED_BACK)
@@ -275,7 +274,7 @@ class WorkloadEvents:
         if not self.state.results.open(event.operation_id, "stop", 1):
             return
         self._supersede_request(workload, event.operation_id)
-        if workload.replace_operation_id:
+        if workload.rollout is not None:
             self.state.leave_rollout(workload, "refused", "superseded by a stop")
         workload.stop_reason = "hold"
         self.state.move(workload, Trigger.STOP_ASKED)
@@ -323,8 +322,8 @@ class WorkloadEvents:
                 self.state.move(workload, Trigger.BACKOFF_OVER)
                 self.state.requeue(workload)
             elif timer.kind == "gate":
-                assert workload.previous is not None
-                previous = workload.previous
+                assert workload.rollout is not None
+                previous = workload.rollout.previous
                 self.state.leave_rollout(workload, "rolled_back", "it has not become healthy in time")
                 self.state.restart_as(workload, previous)
             elif timer.kind == "update":

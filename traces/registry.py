@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "alibaba2017": "traces.alibaba2017",
+    "alibaba2018": "traces.alibaba2018",
     "azure2017": "traces.azure2017",
     "google2011": "traces.google2011",
+    "google2019": "traces.google2019",
     "huawei_numa2025": "traces.huawei_numa2025",
     "openb": "traces.openb",
     "parquet": "traces.canonical",
+    "philly": "traces.philly",
     "swf": "traces.swf",
     "synthetic": "traces.synthetic",
     "tianchi2018": "traces.tianchi2018",

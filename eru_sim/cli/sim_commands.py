@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Replay traces, compare policies, verify recordings.", rich_markup_mode=None)
 
 _SHOWN_ALWAYS = (
-    "policy", "source", "cluster", "seed", "nodes", "workloads", "placed", "completed", "failed", "killed", "running",
-    "pending", "rejected", "lost", "evicted", "decisions", "placements", "utilisation", "queueing_delay_s", "horizon_s",
-    "wall_s", "cpu_s", "peak_rss_bytes", "decision_digest",
+    "policy", "source", "cluster", "seed", "plugins", "nodes", "workloads", "placed", "completed", "failed", "killed",
+    "running", "pending", "rejected", "lost", "evicted", "decisions", "placements", "utilisation", "queueing_delay_s",
+    "horizon_s", "wall_s", "cpu_s", "peak_rss_bytes", "decision_digest",
 )  # fmt: skip
 _SHOWN_WHEN_SET = (
     "policy_params", "overcommit", "adopted", "starting", "stopping", "start_failures", "stale_completions",

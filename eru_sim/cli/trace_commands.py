@@ -72,9 +72,16 @@ def describe(source: Source, output: Output = "table", quiet: Quiet = False) -> 
         data=facts,
         records=[facts],
         names=[source],
-        tables=[Table(rows=fact_rows(facts, apart=("assumptions", "repaired")))],
+        tables=[Table(rows=fact_rows(_with_plugins_as_texts(facts), apart=("assumptions", "repaired")))],
         notes=notes(facts["assumptions"], {}, facts["repaired"]),
     )
+
+
+def _with_plugins_as_texts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts with plugins as a list of names, each with its parameters if it has any."""
+    plugins = facts.get("plugins") or {}
+    texts = [f"{name} {human('', params)}" if params else name for name, params in plugins.items()]
+    return {**facts, "plugins": texts}
 
 
 @app.command(epilog="\b\nExample:\n  eru trace convert 'synthetic:google2019?nodes=100&hours=1' small.parquet")

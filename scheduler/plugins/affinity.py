@@ -149,6 +149,10 @@ class AffinityPlugin(ResourcePlugin):
                 caps.append(Cap(facts.domain_ids(level), limit))
         return caps
 
+    def has_preferences(self, request: Mapping[str, Any]) -> bool:
+        """Whether there is a preference among the rules."""
+        return bool(request["prefer_near"] or request["prefer_apart"])
+
     def score(self, request: Mapping[str, Any], nodes: NodeColumns, facts: NodeFacts) -> FloatArray | None:
         """The mean over the preferences, by weight; None without any.
 

@@ -93,6 +93,7 @@ class CpuPlugin(ExactPlugin):
     dimensions = (Dimension("memory", "bytes"),)
     engine_keys = ("cpuset_cpus", "cpuset_mems", "cpu_period", "cpu_quota", "cpu_shares", "memory_bytes")
     examples = ({"cpu_request": 1, "memory_request": "1G"}, {"cpu_request": 1.5, "bind": True})
+    placement_makes_room = True
     node_examples = ({"cores": 4, "memory": "8G", "numa": ["0-1", "2-3"]}, {"cores": 2})
 
     def __init__(self, share_base: int = 100, max_share: int = -1, core_order: CoreOrder = "number") -> None:

@@ -27,7 +27,9 @@ from scheduler.events import (
     ReallocRequested,
     RemovalRequested,
     ReplaceRequested,
+    StartRequested,
     StopRequested,
+    TimerFired,
     WorkloadAdopted,
     WorkloadHealthChanged,
     WorkloadStarted,
@@ -37,6 +39,7 @@ from scheduler.events import (
     WorkloadUpdateFailed,
 )
 from scheduler.plugins.affinity import AffinityPlugin
+from scheduler.plugins.gpu import GpuPlugin
 from scheduler.plugins.licences import LicencesPlugin
 from scheduler.ports import ExactPlugin, Inventory, NodeSlots
 from scheduler.strategies import StrategyError
@@ -538,6 +541,68 @@ def test_requests_to_replace_that_make_no_sense_are_refused() -> None:
     assert published(commands) == [("nobody", "refused", "roll"), ("roll", "done", "roll")]
 
 
+def healthy_rollout(h: Harness, workload_id: str = "a") -> None:
+    """A replacement that has started and waits for a report of health."""
+    stopped_all(h, replace(h, workload_ids=(workload_id,), gate="healthy", gate_timeout_ns=5))
+    h.started(workload_id)
+
+
+def test_a_gate_is_of_no_interest_once_the_workload_does_not_run() -> None:
+    for event in (NodeDrainRequested(node_id="n0"), RemovalRequested(workload_id="a")):
+        h = three_running()
+        healthy_rollout(h)
+        h.step(event)
+        assert not of_type(h.fire_timers(), StartWorkload)
+    h = three_running()
+    healthy_rollout(h)
+    h.step(WorkloadHealthChanged(workload_id="a", generation=2, healthy=True))
+    h.step(ReplaceRequested(operation_id="next", image="web:3", workload_ids=("a",), gate="healthy"), at_ns=4)
+    h.step(WorkloadStopped(workload_id="a", generation=2), TimerFired(), at_ns=6)
+    assert (h.state_of("a"), h.core.workloads["a"].spec.image) == ("starting", "web:3")
+
+
+def test_a_rollout_changes_the_image_alone_whatever_is_reallocated_meanwhile() -> None:
+    h = three_running()
+    h.step(NodeCapacityChanged(node_id="n0", resources={"seats": 1}, is_delta=True))
+    healthy_rollout(h)
+    realloc(h, "a", 1, (5, 0))
+    updated(h, "a")
+    commands = stopped_all(h, h.fire_timers())
+    assert [(c.image, c.engine_args) for c in of_type(commands, StartWorkload)] == [("web:1", {"seats": ["0", "3"]})]
+    assert h.core.ledger.used(0) == (8, 3)
+    h.started("a")
+    realloc(h, "a", -1)
+    commands = replace(h, workload_ids=("a",))
+    updated(h, "a", "no cgroup")
+    (start,) = of_type(stopped_all(h, commands), StartWorkload)
+    assert (start.image, start.engine_args) == ("web:2", {"seats": ["0", "3"]})
+
+
+def test_a_start_applies_an_update_under_way() -> None:
+    h = seated(3)
+    running(h, "a", 1)
+    h.step(StopRequested(workload_id="a"))
+    h.stopped("a")
+    realloc(h, "a", 1)
+    commands = h.step(StartRequested(workload_id="a"))
+    assert published(commands) == [("a", "updated", "op-a"), ("op-a", "done", "op-a")]
+    (start,) = of_type(commands, StartWorkload)
+    assert start.engine_args == {"seats": ["0", "1"]}
+    stale = h.core.counters.stale
+    h.step(WorkloadUpdateFailed(workload_id="a", generation=1, revision=1, reason="gone"))
+    assert (h.core.counters.stale, free_seats(h)) == (stale + 1, ["2"])
+
+
+def test_who_shares_is_told_again_after_an_update_that_failed() -> None:
+    h = seated(3)
+    running(h, "a", 0)
+    realloc(h, "a", 1)
+    about = {"workload_id": "a", "generation": 1, "revision": 1}
+    commands = h.step(WorkloadUpdateFailed(**about, reason="no"), spec("b", 1, 1, payloads=sit(1)))
+    (remap,) = of_type(commands, RemapWorkload)
+    assert remap.engine_args == {"standing_by": ["1", "2"]}
+
+
 # -- nodes ------------------------------------------------------------------------------------------------------------
 
 
@@ -563,6 +628,42 @@ def test_more_seats_wake_who_waits_for_them() -> None:
     h = seated(1)
     h.submit("a", 1, 1, payloads=sit(2))
     assert placements(h.step(NodeCapacityChanged(node_id="n0", resources={"seats": 1}, is_delta=True))) == {"a": "n0"}
+
+
+class Ring(Seats):
+    """Seats that must be taken from the first on, so that every other one is of no use until its neighbour is taken."""
+
+    name = "seats"
+    placement_makes_room = True
+
+    def assign(self, request: dict[str, int], node: NodeSlots, count: int) -> list[Assignment]:
+        taken = sum(1 for amount in node.free if not amount)
+        if taken < request["seats"] - 1:
+            return []
+        return super().assign({"seats": 1}, node, min(count, 1))
+
+
+def test_a_placement_that_makes_room_wakes_who_waits_for_it() -> None:
+    plugin = Ring()
+    h = Harness(CoreConfig(plugins=(PluginConfig("seats"),)), plugins=[plugin])
+    h.step(node("n0", 100, 100, resources={"seats": 4}))
+    h.submit("second", 1, 1, payloads=sit(2))
+    assert h.state_of("second") == "queued"
+    assert placements(h.submit("first", 1, 1, payloads=sit(1))) == {"first": "n0", "second": "n0"}
+
+
+def test_a_change_of_nothing_but_facts_about_things_wakes_who_waits() -> None:
+    h = Harness(CoreConfig(plugins=(PluginConfig("gpu"),)), plugins=[GpuPlugin()])
+    h.step(node("n0", resources={"gpu": {"model": "T4", "count": 1}}))
+    h.submit("a", 1, 1, payloads={"gpu": {"models": ["V100"]}})
+    changed = NodeCapacityChanged(node_id="n0", resources={"gpu": {"model": "V100", "count": 1}})
+    assert placements(h.step(changed)) == {"a": "n0"}
+
+
+def test_a_node_that_lacks_some_kind_of_thing_can_be_fixed() -> None:
+    h = seated(None)
+    h.core.ledger.reserve(0, (7, 0))
+    assert details(h.step(NodeFixRequested(node_id="n0"))) == ["cpu: 7 is used in the books, 0 is held by workloads"]
 
 
 def test_a_node_whose_things_make_no_sense_does_not_join() -> None:

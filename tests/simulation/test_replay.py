@@ -121,6 +121,25 @@ def test_queueing_delays_and_utilisation_by_hand(tmp_path: Path) -> None:
     assert result.summary["horizon_s"] == 30
 
 
+def test_the_placement_of_the_end_by_hand(tmp_path: Path) -> None:
+    submissions = [
+        work("ended", 0, 10, size=60),
+        work("stays", 1, None, size=30),
+        work("waits", 2, 10, size=101),
+        work("starts", 59, 10, size=60),
+    ]
+    source = written(tmp_path, [up("a"), up("b")], submissions, 60)
+    placement = replay(source, policy="worst-fit", engine="start=2s").placement
+    assert placement.to_numpy().tolist() == [["stays", "b", "running", None], ["starts", "a", "starting", None]]
+
+
+def test_a_run_that_takes_no_time_has_the_utilisation_of_its_end(tmp_path: Path) -> None:
+    summary = replay(written(tmp_path, [up("a")], [work("w", 0, None, size=40)])).summary
+    assert (summary["horizon_s"], summary["utilisation"]) == (0, {"cpu": 0.4, "memory": 0.4})
+    nothing = replay(written(tmp_path, [], [work("w", 0, None)])).summary
+    assert nothing["utilisation"] == {"cpu": 0, "memory": 0}
+
+
 def test_a_journal_replayed_as_a_trace_decides_the_same(tmp_path: Path) -> None:
     for number, (policy, options) in enumerate(
         [
@@ -174,8 +193,11 @@ def test_results_are_written_whole(tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = replay(SYNTHETIC, out=out)
     assert sorted(path.name for path in out.iterdir()) == [
-        "delays.parquet", "nodes.parquet", "summary.json", "timeline.parquet",
+        "delays.parquet", "nodes.parquet", "placement.parquet", "summary.json", "timeline.parquet",
     ]  # fmt: skip
     assert len(pd.read_parquet(out / "nodes.parquet")) == 30
     assert len(pd.read_parquet(out / "delays.parquet")) == result.summary["placed"]
+    placement = pd.read_parquet(out / "placement.parquet")
+    assert placement.to_dict("list") == result.placement.drop(columns="assignments").to_dict("list")
+    assert len(placement) == result.summary["running"] > 0
     assert result.timeline["live_nodes"].iloc[-1] == 30

@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 from trace_files import (
+    ALIBABA2018_MACHINES,
     ALIBABA_ROWS,
     AZURE_ROWS,
+    GOOGLE2019_HEADER,
+    GOOGLE2019_REQUESTS,
+    GOOGLE2019_SHAPES,
     HUAWEI_HEADER,
     HUAWEI_REQUESTS,
     OPENB_HEADER,
     OPENB_NODES,
     OPENB_PODS,
+    PHILLY_ROWS,
     SWF_ROW,
     TIANCHI_APPS,
     TIANCHI_INSTANCES,
@@ -23,10 +28,13 @@ from trace_files import (
     TIANCHI_RULES,
     google2011_row,
     small_alibaba2017,
+    small_alibaba2018,
     small_azure2017,
     small_google2011,
+    small_google2019,
     small_huawei_numa2025,
     small_openb,
+    small_philly,
     small_swf,
     small_tianchi2018,
     write,
@@ -42,6 +50,9 @@ SMALL: dict[str, tuple[Callable[[Path], str], str]] = {
     "azure2017": (small_azure2017, "decoded_dev_arrivals_lifetimes.csv"),
     "tianchi2018": (small_tianchi2018, "scheduling_preliminary_b_app_resources_20180726.csv"),
     "huawei_numa2025": (small_huawei_numa2025, "VM_data_C1.csv.gz"),
+    "philly": (small_philly, "philly.csv.gz"),
+    "alibaba2018": (small_alibaba2018, "machine_meta.csv.gz"),
+    "google2019": (small_google2019, "2019_a_user_requests.csv.gz"),
 }
 FORMATS = pytest.mark.parametrize("name", SMALL)
 
@@ -227,6 +238,28 @@ BAD_CELLS = [
         HUAWEI_HEADER + "2,4,1,affinity,0.0,1.0\n",
         "row 2: field domain: '1' does not belong here with strategy affinity",
     ),
+    (small_philly, "", "has no rows"),
+    (small_philly, PHILLY_ROWS.replace("07:01:55", "7:01"), "row 2: field timestamp: '2017-10-09 7:01' is not a time"),
+    (small_philly, PHILLY_ROWS.replace("10-09 07:01:45", "13-09 07:01:45"), "row 3: field timestamp: '2017-13-09"),
+    (small_philly, PHILLY_ROWS.replace("66.0,1,", "66.0,0,"), "row 2: field num_gpus: '0' is below 1"),
+    (small_philly, PHILLY_ROWS.replace("66.0,1,", "-66.0,1,"), "row 2: field duration: '-66.0' is below 0"),
+    (small_philly, PHILLY_ROWS.replace("30.0", "31.0"), "row 3: field gpu_time: '31' is not num_gpus times duration"),
+    (small_alibaba2018, ALIBABA2018_MACHINES.replace(",50,U", ",60,U"), "row 4: field mem_size: '60' was '50' before"),
+    (small_alibaba2018, ALIBABA2018_MACHINES.replace("0,219,17", "0,7,17"), "field failure_domain_1: '219' was '7'"),
+    (
+        small_alibaba2018,
+        ALIBABA2018_MACHINES.replace("219,3,", "219,,"),
+        "row 3: field failure_domain_2: is empty in every row of m_2",
+    ),
+    (small_alibaba2018, ALIBABA2018_MACHINES.replace("100,U", "101,U"), "row 1: field mem_size: '101' is above 100"),
+    (small_google2019, GOOGLE2019_HEADER, "has no rows"),
+    (small_google2019, GOOGLE2019_REQUESTS.replace("2e-05,1", "2e-05,2"), "field collection_type: '2' is above 1"),
+    (small_google2019, GOOGLE2019_REQUESTS.replace("5,v", "-5,v"), "row 4: field time: '-5' is below 0"),
+    (
+        small_google2019,
+        GOOGLE2019_REQUESTS.replace("70,0", "70,1"),
+        "row 4: field instance_index: instance 1 of 70 is there twice",
+    ),
 ]
 # fmt: on
 
@@ -285,6 +318,32 @@ def test_more_servers_than_hosts_and_hosts_that_come_twice_are_named(tmp_path):
     assert "has 3 servers where" in problem(small_huawei_numa2025(tmp_path, hosts="host_id,rack_id\nh0,0\n"))
     hosts = "host_id,rack_id\nh0,0\nh0,0\nh1,0\n"
     assert "row 3: field host_id: 'h0' is there twice" in problem(small_huawei_numa2025(tmp_path, hosts=hosts))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "wanted"),
+    [
+        (GOOGLE2019_SHAPES + "1,0.50,2\n", "row 4: field cpus: the shape cpu1-mem0.5 is there twice"),
+        (GOOGLE2019_SHAPES.replace(",3", ",0"), "row 3: field machine_count: '0' is below 1"),
+        (GOOGLE2019_SHAPES.replace("0.591796875", "0.1234567890123"), "row 3: field cpus: '0.1234567890123' is not"),
+        ("cpus,ram,machine_count\n", "has no rows"),
+    ],
+)
+def test_bad_shapes_of_google2019_are_named(shapes, wanted, tmp_path):
+    assert wanted in problem(small_google2019(tmp_path, shapes=shapes))
+
+
+def test_work_that_cannot_run_on_the_machines_of_alibaba2018_is_named(tmp_path):
+    small_alibaba2018(tmp_path)
+    pods = small_openb(tmp_path / "pods")
+    assert "it asks for gpu_milli, which" in problem(f"alibaba2018:{tmp_path}?work={pods}")
+    assert "'alibaba2107' is unknown" in problem(f"alibaba2018:{tmp_path}?work=alibaba2107:{tmp_path}")
+
+
+def test_several_tables_of_philly_are_not_mixed(tmp_path):
+    source = small_philly(tmp_path)
+    write(tmp_path / "philly_later.csv", PHILLY_ROWS)
+    assert "holds philly.csv.gz, philly_later.csv; give the path of one of them" in problem(source)
 
 
 def test_a_gpu_without_a_model_is_named(tmp_path):

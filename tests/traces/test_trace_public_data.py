@@ -11,6 +11,7 @@ import pytest
 import traces
 from traces import SECOND_NS
 from traces.canonical import write_parquet
+from traces.shapes import shape_set
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +216,67 @@ def test_huawei_numa2025_affinity_is_possible_in_a_rack_and_often_not_on_a_host(
     assert max(groups.values()) <= min(racks.values()) == 939
 
 
+def test_philly_counts(shared):
+    described = traces.open_trace(f"philly:{shared('philly2017')}").describe()
+    assert (described["jobs"], described["tenants"]) == (52_849, 12)
+    assert described["workloads"] == 52_849 + 65 + 7 + 2 * 4 + 3 * 23
+    assert described["repaired"] == {"out_of_order_row": 28_192}
+    assert (described["censored"], described["failed"], described["killed"]) == (0, 0, 0)
+    facts = described["philly"]
+    counts = {"1": 50_188, "2": 904, "4": 945, "8": 713, "12": 7, "16": 65, "24": 4, "32": 23}
+    assert facts["jobs_by_gpus"] == counts
+    assert facts["jobs_of_several_machines"] == 99
+    assert facts["median_run_s"] == 1_486
+    assert facts["gpu_days"] / (described["span_s"] / 86_400) == pytest.approx(465, abs=0.5)
+    gpus = sum(int(number) * jobs for number, jobs in counts.items())
+    assert described["requested"]["gpu_milli"] == gpus * 1000
+
+
+def test_alibaba2018_counts(shared):
+    described = traces.open_trace(f"alibaba2018:{shared('alibaba2018_machines')}").describe()
+    assert described["machines"]["at_start"] == 4_034
+    assert described["machines"]["capacity_at_start"]["cpu_millicores"] == 4_034 * 96_000
+    assert described["machine_events"] == {"add": 4_034, "remove": 0, "update": 0}
+    assert described["repaired"] == {"blank_failure_domain": 34}
+    facts = described["alibaba2018"]
+    assert (facts["failure_domains_1"], facts["failure_domains_2"]) == (292, 20)
+    assert facts["failure_domains_1_in_several_2"] == 198
+    assert facts["rows_by_status"] == {"IMPORT_INSTALLING": 17_592 - 17_587, "USING": 17_587}
+    assert facts["usage_sample"]["rows"] == 100_002
+
+
+def test_alibaba2018_machines_run_the_batch_work_of_2017(shared):
+    work = f"alibaba2017:{shared('alibaba2017_batch')}"
+    described = traces.open_trace(f"alibaba2018:{shared('alibaba2018_machines')}?work={work}").describe()
+    assert (described["workloads"], described["machines"]["at_start"]) == (11_909_321, 4_034)
+    assert described["repaired"]["blank_request"] == 9_017
+
+
+@pytest.mark.parametrize(
+    ("cell", "machines", "collections"),
+    [("a", 10_002, 742), ("b", 10_047, 323), ("c", 13_245, 598), ("d", 12_578, 399)],
+)
+def test_google2019_cells(shared, cell, machines, collections):
+    trace = traces.open_trace(f"google2019:{shared('google2019_lgdc')}?cell={cell}")
+    described = trace.describe()
+    assert described["machines"]["at_start"] == machines
+    assert (described["workloads"], described["jobs"], described["censored"]) == (10_000, collections, 10_000)
+    found = Counter((event.labels["shape"], *event.capacity.values()) for event in trace.machine_events())
+    shapes = shape_set(f"google2019-{cell}")
+    assert found == {(shape.name, *shape.capacity.values()): shape.weight for shape in shapes}
+    cpu, memory = (sorted(item.request[index] for item in trace.submissions()) for index in (0, 1))
+    assert 0.006 <= cpu[5_000] / 10**7 <= 0.022
+    assert 0.0015 <= memory[5_000] / 10**12 <= 0.0061
+    assert 0.0275 <= cpu[9_900] / 10**7 <= 0.050
+
+
+def test_google2019_requests_of_cell_a_are_nearly_all_distinct_and_rounding_merges_some(shared):
+    source = f"google2019:{shared('google2019_lgdc')}"
+    assert traces.open_trace(source).describe()["distinct_requests"] == 5_270
+    finer = traces.open_trace(f"{source}?cpu_cores=1000000000")  # as recorded 6,184, four of them by their last digit
+    assert finer.describe()["distinct_requests"] == 6_180
+
+
 def test_azure2017_raw_and_decoded_files_give_the_same_stream(shared, tmp_path):
     root = shared("azure2017_vm")
     for name in ("v1.dev.txt.gz", "v1.dev.c2100000.txt.gz", "v1.interval_map.txt", "flav_map.txt"):
@@ -295,7 +357,11 @@ def test_converted_tianchi2018_reads_back_identical(tianchi2018, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source", ["openb:openb_gpu2023", "alibaba2017:alibaba2017_batch", "huawei_numa2025:huawei_numa2025"]
+    "source",
+    [
+        *("openb:openb_gpu2023", "alibaba2017:alibaba2017_batch", "huawei_numa2025:huawei_numa2025"),
+        *("philly:philly2017", "alibaba2018:alibaba2018_machines", "google2019:google2019_lgdc"),
+    ],
 )
 def test_converted_public_traces_read_back_identical(shared, source, tmp_path):
     name, _, folder = source.partition(":")

@@ -12,16 +12,20 @@ from trace_files import (
     SWF_ROW,
     google2011_row,
     small_alibaba2017,
+    small_alibaba2018,
     small_azure2017,
     small_google2011,
+    small_google2019,
     small_huawei_numa2025,
     small_openb,
+    small_philly,
     small_swf,
     small_tianchi2018,
     write,
 )
 
 import traces
+from eru_sim.cluster_models import build_cluster
 from traces import SECOND_NS, Submission
 
 US_NS = 1000
@@ -201,6 +205,124 @@ def test_openb_pods_of_any_model_and_nodes_without_gpu(tmp_path):
     trace = traces.open_trace(small_openb(tmp_path, OPENB_PODS.replace("P100|T4", ""), nodes))
     assert [pod.constraints for pod in trace.submissions()] == [None, {"gpu": {"count": 1, "milli": 460}}]
     assert [dict(node.resources) for node in trace.machine_events()] == [{}]
+
+
+def test_philly_jobs_are_split_over_machines(tmp_path):
+    trace = traces.open_trace(small_philly(tmp_path))
+    wide, single = trace.submissions()
+    assert wide == Submission(
+        0,
+        "job-1",
+        (6000,),
+        2,
+        "job-1",
+        "vc2",
+        service_ns=2_500_000_000,
+        constraints={"gpu": {"count": 6, "milli": 1000}},
+    )
+    assert (single.at_ns, single.count, single.request, single.job_id) == (10 * SECOND_NS, 1, (1000,), "job-0")
+    assert single.constraints == {"gpu": {"count": 1, "milli": 1000}}
+    assert trace.plugins == {"gpu": {}}
+    assert trace.repaired == {"out_of_order_row": 1}
+    assert trace.default_cluster == "80x{gpu_milli=8000,label.gpu_model=unknown}"
+
+
+@pytest.mark.parametrize(
+    ("per_machine", "gpus", "count", "each"),
+    [(8, 8, 1, 8), (8, 9, 3, 3), (8, 13, 13, 1), (8, 24, 3, 8), (4, 6, 2, 3), (16, 12, 1, 12), (1, 5, 5, 1)],
+)
+def test_philly_parts_of_a_job_are_equal_and_the_fewest(per_machine, gpus, count, each, tmp_path):
+    rows = f"2017-10-09 07:01:55,1,{gpus},{gpus},vc\n"
+    trace = traces.open_trace(small_philly(tmp_path, rows) + f"?gpus_per_machine={per_machine}")
+    (job,) = trace.submissions()
+    assert (job.count, job.request, job.constraints["gpu"]["count"]) == (count, (each * 1000,), each)
+    assert build_cluster(trace.default_cluster).capacity("gpu_milli").sum() == 640_000
+
+
+def test_alibaba2018_machines(tmp_path):
+    source = small_alibaba2018(tmp_path).partition("?")[0]
+    write(tmp_path / "machine_usage_sample.csv", "m_1,10,40,90,,,43.04,33.08,5\nm_1,20,43,92,,,43.04,33.08,-1\n")
+    trace = traces.open_trace(source)
+    first, second = trace.machine_events()
+    assert (first.at_ns, first.machine_id, first.kind) == (0, "m_1", "add")
+    assert first.capacity == {"cpu_millicores": 96_000, "memory_bytes": 10**12}
+    assert second.capacity["memory_bytes"] == 5 * 10**11
+    assert first.topology == {"failure_domain_2": "17", "failure_domain_1": "219"}
+    assert second.topology == {"failure_domain_2": "3", "failure_domain_1": "219"}
+    assert list(trace.submissions()) == []
+    described = trace.describe()
+    assert described["repaired"] == {"blank_failure_domain": 2}
+    assert described["alibaba2018"] == {
+        "failure_domains_1": 1,
+        "failure_domains_2": 2,
+        "failure_domains_1_in_several_2": 1,
+        "rows_by_status": {"IMPORT_INSTALLING": 1, "USING": 3},
+        "usage_sample": {"rows": 2, "machines": 1, "mean_cpu_percent": 41.5, "mean_memory_percent": 91.0},
+    }
+    assert any("There is no work" in line for line in trace.assumptions)
+
+
+def test_alibaba2018_runs_the_work_of_another_trace_on_its_machines(tmp_path):
+    trace = traces.open_trace(small_alibaba2018(tmp_path))
+    work = traces.open_trace(small_alibaba2017(tmp_path / "work"))
+    assert list(trace.submissions()) == list(work.submissions())
+    assert trace.horizon_ns == work.horizon_ns
+    assert trace.default_cluster is None
+    assert set(work.assumptions) < set(trace.assumptions)
+    assert len(list(trace.machine_events())) == 2
+
+
+def test_alibaba2018_leaves_out_the_machines_of_the_work(tmp_path):
+    small_alibaba2018(tmp_path)
+    source = (
+        f"alibaba2018:{tmp_path}?memory_bytes=100&work={small_google2011(tmp_path / 'google')}?priority_min=0%26seed=1"
+    )
+    trace = traces.open_trace(source)
+    assert [item.recorded_machine_id for item in trace.submissions()] == [""]
+    assert [event.machine_id for event in trace.machine_events()] == ["m_1", "m_2"]
+    assert [event.capacity["memory_bytes"] for event in trace.machine_events()] == [100, 50]
+
+
+def test_alibaba2018_has_only_what_the_work_asks_for(tmp_path):
+    small_alibaba2018(tmp_path)
+    log = small_swf(tmp_path)
+    trace = traces.open_trace(f"alibaba2018:{tmp_path}?work={log}")
+    assert trace.dimensions == ("cpu_millicores",)
+    assert {tuple(event.capacity) for event in trace.machine_events()} == {("cpu_millicores",)}
+
+
+def test_google2019_machines_spread_the_shapes_evenly(tmp_path):
+    trace = traces.open_trace(small_google2019(tmp_path))
+    wide, narrow = "cpu1-mem0.5", "cpu0.591796875-mem0.33349609375"
+    events = list(trace.machine_events())
+    assert [event.machine_id for event in events] == ["a-00000", "a-00001", "a-00002", "a-00003"]
+    assert [event.labels["shape"] for event in events] == [narrow, wide, narrow, narrow]
+    assert events[1].capacity == {"cpu_millicores": 10_000_000, "memory_bytes": 5 * 10**11}
+    assert events[0].capacity == {"cpu_millicores": 5_917_969, "memory_bytes": 333_496_093_750}
+
+
+def test_google2019_requests_come_in_order_of_their_first_events(tmp_path):
+    source = small_google2019(tmp_path)
+    items = submissions(source)
+    assert [item.workload_id for item in items] == ["70-0", "8-0", "70-1"]
+    assert [item.at_ns for item in items] == [0, SECOND_NS, 2 * SECOND_NS]
+    assert [item.request for item in items] == [
+        (10_000_000, 10**12),
+        (0, 20_000_000),
+        (81_024, 5 * 10**11),
+    ]
+    assert (items[2].job_id, items[2].tenant, items[2].service_ns) == ("70", "u=", None)
+    assert {item.at_ns for item in submissions(source + "?gap_ms=0")} == {0}
+    facts = traces.open_trace(source).describe()["google2019"]
+    assert (facts["largest_collection"], facts["requests_without_cpu"], facts["requests_of_alloc_sets"]) == (2, 1, 1)
+
+
+def test_google2019_reads_the_folders_of_the_repository_that_keeps_the_extract(tmp_path):
+    flat = small_google2019(tmp_path / "flat")
+    for name, folder in (("host_resource.csv", "hostResource"), ("user_requests.csv.gz", "userRequest")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"2019_a_{name}").symlink_to(tmp_path / "flat" / f"2019_a_{name}")
+    assert submissions(f"google2019:{tmp_path}") == submissions(flat)
 
 
 def test_tianchi2018_machines_and_instances(tmp_path):

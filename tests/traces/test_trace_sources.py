@@ -64,8 +64,8 @@ def test_option_values_may_be_percent_encoded():
 def test_formats_list_every_option_with_default_and_meaning():
     formats = {entry["name"]: entry for entry in traces.list_formats()}
     assert set(formats) == {
-        *("alibaba2017", "azure2017", "google2011", "huawei_numa2025", "openb", "parquet", "swf", "synthetic"),
-        "tianchi2018",
+        *("alibaba2017", "alibaba2018", "azure2017", "google2011", "google2019", "huawei_numa2025", "openb", "parquet"),
+        *("philly", "swf", "synthetic", "tianchi2018"),
     }
     options = {option["name"]: option for option in formats["google2011"]["options"]}
     assert options["priority_min"]["default"] == "0"

@@ -53,6 +53,15 @@ HUAWEI_REQUESTS = HUAWEI_HEADER + (
     "2,4,1,fault_domain,3.0,0.0\n2,4,1,fault_domain,3.0,2.0\n"
 )
 
+PHILLY_HEADER = "timestamp,duration,num_gpus,gpu_time,cluster\n"
+PHILLY_ROWS = "2017-10-09 07:01:55,66.0,1,66.0,vc1\n2017-10-09 07:01:45,2.5,12,30.0,vc2\n"
+ALIBABA2018_MACHINES = (
+    "m_1,0,219,17,96,100,USING\nm_1,50,219,,96,100,USING\nm_2,7,219,,96,50,IMPORT_INSTALLING\nm_2,9,219,3,96,50,USING\n"
+)
+GOOGLE2019_SHAPES = "cpus,ram,machine_count\n1.0,0.5,1\n0.591796875,0.33349609375,3\n"
+GOOGLE2019_HEADER = "time,user,collection_id,instance_index,cpus,ram,collection_type\n"
+GOOGLE2019_REQUESTS = GOOGLE2019_HEADER + "9,u=,70,1,0.0081024169921875,0.5,0\n9,u=,8,0,0.0,2e-05,1\n5,v=,70,0,1,1,0\n"
+
 
 def small_google2011(root: Path, tasks: str | None = None, machines: str = GOOGLE_MACHINES) -> str:
     """Write a google2011 directory and return its source."""
@@ -108,3 +117,23 @@ def small_huawei_numa2025(
     write(root / "topology_provider.csv.gz", hosts)
     write(root / "VM_data_C1.csv.gz", requests)
     return f"huawei_numa2025:{root}"
+
+
+def small_philly(root: Path, rows: str = PHILLY_ROWS, header: str = PHILLY_HEADER) -> str:
+    """Write a table of jobs and return the source of its directory."""
+    write(root / "philly.csv.gz", header + rows)
+    return f"philly:{root}"
+
+
+def small_alibaba2018(root: Path, machines: str = ALIBABA2018_MACHINES) -> str:
+    """Write the machines, and batch_task as their work, and return the source."""
+    write(root / "machine_meta.csv.gz", machines)
+    write(root / "work" / "batch_task.csv", ALIBABA_ROWS)
+    return f"alibaba2018:{root}?work=alibaba2017:{root / 'work'}"
+
+
+def small_google2019(root: Path, requests: str = GOOGLE2019_REQUESTS, shapes: str = GOOGLE2019_SHAPES) -> str:
+    """Write shapes and requests of cell a and return the source of their directory."""
+    write(root / "2019_a_host_resource.csv", shapes)
+    write(root / "2019_a_user_requests.csv.gz", requests)
+    return f"google2019:{root}"
