@@ -56,7 +56,7 @@ class World:
             name for there in range(len(self.rows)) if self.rows[there].is_open
             if (name := self.domain(there, rule["level"])) is not None
         }  # fmt: skip
-        fewest = min(self.matching(rule, name) for name in open_domains)
+        fewest = min((self.matching(rule, name) for name in open_domains), default=1 << 31)
         skew = self.matching(rule, domain) + matches(request, rule) - fewest
         return skew <= int(rule["max_skew"])
 
