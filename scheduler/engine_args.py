@@ -41,7 +41,7 @@ class EngineArguments:
         self._classes = classes
         self._open: dict[tuple[int, NodeIndex, int], _Open] = {}
         self._told: set[str] = set()
-        self._untold: dict[str, Workload] = {}
+        self._to_tell: dict[str, Workload] = {}
 
     def of(self, request_class: RequestClass, row: NodeIndex, assignments: Assignments | None) -> dict[str, Any] | None:
         """The arguments of a start or an update that is commanded now; complete when the step ends.
@@ -63,9 +63,10 @@ class EngineArguments:
         """These workloads are started in this step, and need not be told of changes besides."""
         self._told.update(workload_ids)
 
-    def note_untold(self, workload: Workload) -> None:
+    def note_unsure(self, workload: Workload) -> None:
         """Nobody knows what this workload was told last: tell it what it shares at the end of the step."""
-        self._untold[workload.workload_id] = workload
+        if self._resources.sharing:
+            self._to_tell[workload.workload_id] = workload
 
     def finish_step(self, on_row: Sequence[dict[str, Workload]], commands: list[AnyCommand]) -> None:
         """Fill what was left open, and append a remap for everybody whom a change concerns."""
@@ -79,13 +80,14 @@ class EngineArguments:
         for (name, row), was in before.items():
             if was != self.shared[name, row] and self._cluster.nodes[row].state not in GONE:
                 commands += self._remaps(name, row, was, on_row[row].values())
-        for workload_id, workload in self._untold.items():
+        for workload_id, workload in self._to_tell.items():
             if workload.row >= 0 and workload_id not in self._told:
                 for name in self._resources.sharing:
                     commands += self._remaps(name, workload.row, None, (workload,), everything=True)
         self._ledger.remap_rows.clear()
         self._open.clear()
         self._told.clear()
+        self._to_tell.clear()
 
     def _remaps(
         self, name: str, row: NodeIndex, before: Any, workloads: Iterable[Workload], *, everything: bool = False

@@ -230,6 +230,8 @@ class NodeEvents:
                 raise ValueError(
                     f"capacity.{name}: no such dimension; there are: {', '.join(self.state.dimension_names)}"
                 )
+            if not isinstance(amount, int) or isinstance(amount, bool):
+                raise ValueError(f"capacity.{name}: {amount!r} must be a whole number of base units")
             if not 0 <= amount < 1 << 62:
                 raise ValueError(f"capacity.{name}: {amount} must be at least 0 and below 2^62")
         return tuple(capacity.get(name, 0) for name in self.state.dimension_names)

@@ -432,8 +432,11 @@ class Planner:
 
     # -- many copies ----------------------------------------------------------------------------------------------
 
-    def capacities(self, request_class: RequestClass) -> Int64Array:
-        """By row, how many copies fit now, each row for itself; `UNLIMITED` where nothing limits."""
+    def capacities(self, request_class: RequestClass, *, capped: bool = True) -> Int64Array:
+        """By row, how many copies fit now, each row for itself; `UNLIMITED` where nothing limits.
+
+        Without ``capped`` limits over domains are left out.
+        """
         count = self.ledger.row_count
         if request_class.is_plain:
             result = np.where(self.cluster.open_mask[:count] != 0, UNLIMITED, 0)
@@ -442,7 +445,7 @@ class Planner:
         for column, amount in zip(self.ledger.free, request_class.request, strict=True):
             if amount:
                 np.minimum(result, np.maximum(column[:count], 0) // amount, out=result)
-        for _, cap in self._caps(request_class) if request_class.is_coupled else ():
+        for _, cap in self._caps(request_class) if capped and request_class.is_coupled else ():
             limit = np.where(cap.domain_ids >= 0, np.maximum(cap.limit[cap.domain_ids], 0), UNLIMITED)
             np.minimum(result, limit, out=result)
         return result

@@ -360,6 +360,13 @@ class ExactPlugin(ResourcePlugin):
         """
         raise NotImplementedError(f"plugin {self.name!r} has no assign method")
 
+    def check_assignment(self, request: Any, inventory: Inventory, assignment: Assignment) -> None:
+        """ValueError, one line, where the plugin could not have given this to that request on such a node.
+
+        Asked about workloads that are found running. That the slots exist and the amounts are whole numbers above 0 has
+        been checked before. The default trusts whoever found the workload.
+        """
+
     def assign_preferring(self, request: Any, node: NodeSlots, preferred: Sequence[str]) -> Assignment | None:
         """Choose things for one copy, trying slots in a policy's order; None where it does not fit.
 

@@ -38,7 +38,8 @@ _PUBLISHED = (Trigger.REFUSED, Trigger.START_FAILED, Trigger.NODE_GONE_LOSE)
 """Ends that neither an exit nor a user caused: published even when nobody waits."""
 _STATE_OF_TIMER = {"backoff": State.BACKOFF, "start": State.STARTING, "stop": State.STOPPING}
 
-_COPIES_MAX = 10_000_000
+COPIES_MAX = 10_000_000
+"""The most copies that one submission or deployment may be of."""
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
@@ -92,8 +93,8 @@ class CoreState:
 
         ValueError names field, value and remedy where it makes no sense. What has a class has been checked.
         """
-        if not 1 <= spec.count <= _COPIES_MAX:
-            raise ValueError(f"count: {spec.count} must be from 1 to {_COPIES_MAX:,}")
+        if not 1 <= spec.count <= COPIES_MAX:
+            raise ValueError(f"count: {spec.count} must be from 1 to {COPIES_MAX:,}")
         classes = self.planner.classes
         asked = self.resources.asked(spec.payloads)
         payloads = b"" if asked is None else _canonical(asked.payloads)
@@ -110,6 +111,8 @@ class CoreState:
             raise ValueError(f"request: {len(request)} amounts for the dimensions {names}")
         demand = asked.demand if asked is not None else (0,) * len(request)
         for name, amount, more in zip(self.dimension_names, request, demand, strict=True):
+            if not isinstance(amount, int) or isinstance(amount, bool):
+                raise ValueError(f"request.{name}: {amount!r} must be a whole number of base units")
             if not amount >= 0 or not 0 <= amount + more < 1 << 62:
                 raise ValueError(f"request.{name}: {amount + more} must be at least 0 and below 2^62")
 
@@ -369,7 +372,7 @@ class CoreState:
         workload.assignments = update.assignments
         self.respecify(workload, msgspec.structs.replace(update.spec, image=workload.spec.image))
         self._answer_update(workload, "update_failed", failure)
-        self.engine_args.note_untold(workload)
+        self.engine_args.note_unsure(workload)
         self.ledger.drop(workload.row, tried.surplus(self.claim_of(workload)))
 
     def respecify(self, workload: Workload, spec: WorkloadsSubmitted) -> None:

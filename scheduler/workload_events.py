@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scheduler.assignment import Assignment
 from scheduler.cluster import NodeState
 from scheduler.events import (
     DissociateRequested,
@@ -17,6 +18,7 @@ from scheduler.events import (
     WorkloadStopped,
 )
 from scheduler.lifecycle import State, Trigger
+from scheduler.ports import NOTHING
 from scheduler.request_classes import RequestClass
 from scheduler.resources import Assignments
 from scheduler.state import CoreState, Handlers
@@ -107,11 +109,22 @@ class WorkloadEvents:
             if not found:
                 raise ValueError(f"node_id: {event.node_id} has not the things free that the workload needs")
             told = {**found[0], **told}
-        for name, assignment in told.items():
-            shortage = self.state.ledger.slots[name].shortage(row, assignment.amounts)
-            if shortage:
-                raise ValueError(f"assignments.{name}: {shortage}")
+        for name, assignment in (event.assignments or {}).items():
+            self._check_found(request_class, row, name, assignment)
         return told or None
+
+    def _check_found(self, request_class: RequestClass, row: NodeIndex, name: str, assignment: Assignment) -> None:
+        """ValueError where a workload cannot hold that of an exact plugin's things."""
+        for slot, amount in assignment.amounts.items():
+            if not isinstance(amount, int) or isinstance(amount, bool) or amount < 1:
+                raise ValueError(f"assignments.{name}.{slot}: {amount!r} must be a whole number of at least 1")
+        table, asked = self.state.ledger.slots[name], request_class.asked
+        shortage = table.shortage(row, assignment.amounts)
+        if shortage:
+            raise ValueError(f"assignments.{name}: {shortage}")
+        assert asked is not None
+        inventory = table.inventory(row) or NOTHING
+        self.state.resources.exact[name].check_assignment(asked.payloads[name], inventory, assignment)
 
     def _current(self, workload_id: str, generation: int) -> Workload | None:
         """The workload whose present generation the completion is about; None, and counted, where it is stale."""

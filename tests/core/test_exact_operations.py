@@ -18,6 +18,7 @@ from scheduler.events import (
     DeploymentRequested,
     DissociateRequested,
     NodeCapacityChanged,
+    NodeCordoned,
     NodeDrainRequested,
     NodeFactsChanged,
     NodeFixRequested,
@@ -41,6 +42,7 @@ from scheduler.events import (
 from scheduler.plugins.affinity import AffinityPlugin
 from scheduler.plugins.gpu import GpuPlugin
 from scheduler.plugins.licences import LicencesPlugin
+from scheduler.plugins.registry import make_plugin
 from scheduler.ports import ExactPlugin, Inventory, NodeSlots
 from scheduler.strategies import StrategyError
 from scheduler.testing import Harness
@@ -167,6 +169,10 @@ def test_adoption_takes_the_things_as_found_and_never_twice() -> None:
     assert details(again) == ["assignments.seats: 0 of 1 are free of which 1 are asked"]
     h.step(WorkloadAdopted(spec=spec("c", 1, 1, payloads=sit(2)), node_id="n0"))
     assert free_seats(h) == []
+    for amount in (0, -1, True, 1.0):
+        odd = {"seats": Assignment(amounts={"2": amount})}  # type: ignore[dict-item]
+        refused = h.step(WorkloadAdopted(spec=spec("e", 1, 1, payloads=sit(1)), node_id="n0", assignments=odd))
+        assert details(refused) == [f"assignments.seats.2: {amount!r} must be a whole number of at least 1"]
     late = h.step(WorkloadAdopted(spec=spec("d", 1, 1, payloads=sit(1)), node_id="n0"))
     assert details(late) == ["node_id: n0 has not the things free that the workload needs"]
 
@@ -232,6 +238,9 @@ def test_only_named_nodes_and_not_excluded_ones_take_part() -> None:
     assert by_node(deploy(h, "a", 4, node_ids=("n1", "n2"))) == {"n1": 2, "n2": 2}
     assert by_node(deploy(h, "b", 3, excluded_node_ids=("n2",))) == {"n0": 3}
     assert details(deploy(h, "c", 1, node_ids=("n9",))) == ["node_ids: there is no node 'n9'"]
+    assert details(deploy(h, "c", 1, excluded_node_ids=("n9",))) == ["excluded_node_ids: there is no node 'n9'"]
+    too_many = details(deploy(h, "f", 10_000_000, "each", seats=0))
+    assert "10000000" in too_many[0]
     assert details(deploy(h, "d", 1, "best")) == ["strategy: 'best' is none of auto, fill, each, global, drained"]
     assert details(deploy(h, "e", 1, nodes_limit=-1)) == ["nodes_limit: -1 must be at least 0, where 0 means no limit"]
 
@@ -279,6 +288,84 @@ def test_whole_shares_of_coupled_copies_are_all_or_none_by_node() -> None:
     }
     each = DeploymentRequested(spec=spec("a", 1, 1, count=2, payloads=wanted), strategy="each", nodes_limit=2)
     assert by_node(h.step(each)) == {"n0": 2, "n2": 2}
+
+
+def test_a_node_that_is_no_candidate_never_counts_as_filled() -> None:
+    def filled() -> Harness:
+        h = seated(4, 4)
+        deploy(h, "a", 3, node_ids=("n0",))
+        return h
+
+    for fields in ({"node_ids": ("n1",)}, {"excluded_node_ids": ("n0",)}):
+        assert by_node(deploy(filled(), "b", 2, "fill", nodes_limit=1, **fields)) == {"n1": 2}
+    h = filled()
+    h.step(NodeCordoned(node_id="n0"))
+    assert by_node(deploy(h, "b", 2, "fill", nodes_limit=1)) == {"n1": 2}
+    h = filled()
+    h.step(node("n2", 100, 100, resources={"seats": 4}, pool="other"))
+    assert by_node(deploy(h, "b", 2, "fill", nodes_limit=1, pool="other")) == {"n2": 2}
+    assert by_node(deploy(h, "c", 2, node_ids=("n1", "n1"))) == {"n1": 2}
+
+
+def test_whole_shares_are_served_in_turns_where_copies_depend_on_each_other() -> None:
+    spread = {"affinity": {"labels": {"app": "w"}, "spread": [{"match": {"app": "w"}, "level": "rack", "max_skew": 1}]}}
+    for strategy in ("each", "fill"):
+        h = seated(4, None, 4, extra=(AffinityPlugin(),))
+        event = DeploymentRequested(spec=spec("w", 1, 1, count=3, payloads={**sit(1), **spread}), strategy=strategy)
+        assert by_node(h.step(event)) == {"n0": 3, "n2": 3}
+    apart = {"labels": {"app": "w"}, "apart": [{"match": {"app": "w"}, "level": "rack"}]}
+    h = seated(2, 2, extra=(AffinityPlugin(levels=("node", "rack")),))
+    event = DeploymentRequested(spec=spec("w", 1, 1, payloads={**sit(1), "affinity": apart}), strategy="each")
+    commands = h.step(event)
+    assert published(commands) == [("w", "rejected", "")]
+    assert "but n1 takes 0 copies" in details(commands)[0]
+
+
+def test_a_refused_deployment_of_coupled_copies_says_how_many_could_be_placed() -> None:
+    h = seated(2, extra=(AffinityPlugin(levels=("node", "rack")),))
+    near = {"labels": {"app": "w"}, "near": [{"match": {"app": "w"}, "level": "rack"}]}
+    event = DeploymentRequested(spec=spec("w", 1, 1, count=3, payloads={**sit(1), "affinity": near}))
+    assert "need: 3, available: 2" in details(h.step(event))[0]
+
+
+class Boastful(Seats):
+    """Says that twice as many fit as do."""
+
+    capacity_is_exact = False
+
+    def node_capacity(self, request: dict[str, int], node: NodeSlots, most: int) -> int:
+        return min(most, 2 * super().node_capacity(request, node, most))
+
+
+def test_a_deployment_refused_halfway_leaves_the_books_as_they_were() -> None:
+    for extra in ({}, {"affinity": {"labels": {"a": "b"}, "near": [{"match": {"a": "b"}, "level": "rack"}]}}):
+        plugins = [Boastful(), AffinityPlugin(levels=("node", "rack"))]
+        configs = (PluginConfig("seats"), PluginConfig("affinity", params={"levels": ["node", "rack"]}))
+        h = Harness(CoreConfig(plugins=configs), plugins=plugins)
+        for name in ("n0", "n1"):
+            h.step(node(name, 100, 100, resources={"seats": 2}, topology={"rack": "r"}))
+        before = h.core.ledger.free.tobytes(), h.core.ledger.slots["seats"].free.tobytes()
+        refused = h.step(DeploymentRequested(spec=spec("w", 1, 1, count=5, payloads={**sit(1), **extra})))
+        assert published(refused) == [("w", "rejected", "")]
+        assert (h.core.ledger.free.tobytes(), h.core.ledger.slots["seats"].free.tobytes()) == before
+        placed = h.step(DeploymentRequested(spec=spec("v", 1, 1, count=4, payloads={**sit(1), **extra})))
+        assert by_node(placed) == {"n0": 2, "n1": 2}
+
+
+def test_the_heavier_plugin_decides_which_node_is_used_least() -> None:
+    for names in (("cpu", "gpu"), ("gpu", "cpu")):
+        plugins = [make_plugin(name) for name in names]
+        h = Harness(CoreConfig(plugins=tuple(map(PluginConfig, names))), plugins=plugins)
+        for name in ("n0", "n1"):
+            h.step(node(name, 0, 100, resources={"cpu": {"cores": 4}, "gpu": {"model": "T4", "count": 4}}))
+        bound = {"cpu": {"bind": True, "cpu_request": 1}}
+        h.step(DeploymentRequested(spec=spec("a", 0, 0, count=2, payloads=bound), node_ids=("n0",)))
+        h.step(DeploymentRequested(spec=spec("b", 0, 0, payloads=bound), node_ids=("n1",)))
+        h.step(DeploymentRequested(spec=spec("c", 0, 0, payloads={"gpu": {"count": 3}}), node_ids=("n1",)))
+        both = {**bound, "gpu": {"count": 1}}
+        # Half of n0's cores are taken and a quarter of n1's, none of n0's GPUs and three quarters of n1's.
+        commands = h.step(DeploymentRequested(spec=spec("d", 0, 0, payloads=both), strategy="global"))
+        assert by_node(commands) == {"n1": 1}, names
 
 
 def test_a_plan_and_a_capacity_change_nothing() -> None:
@@ -601,6 +688,8 @@ def test_who_shares_is_told_again_after_an_update_that_failed() -> None:
     commands = h.step(WorkloadUpdateFailed(**about, reason="no"), spec("b", 1, 1, payloads=sit(1)))
     (remap,) = of_type(commands, RemapWorkload)
     assert remap.engine_args == {"standing_by": ["1", "2"]}
+    h.reload()
+    assert h.step(NodeCordoned(node_id="n0")) == []
 
 
 # -- nodes ------------------------------------------------------------------------------------------------------------
