@@ -3,10 +3,13 @@
 PYTHON ?= python3
 BIN = .venv/bin
 JOBS ?= 2
+OPENB ?= ../shared/traces/openb_gpu2023
+ORDERS ?= ../shared/vectors/openb_orders
 
 help:
 	@echo "make demo     replay a trace on 5,000 nodes under several policies: table, plots and report in out/demo"
 	@echo "make test     the tests          make lint   ruff, mypy, import-linter"
+	@echo "make studies  published results, reproduced: docs/studies; OPENB=DIR says where the trace openb is"
 	@echo "make bench    the benchmarks     make clean  remove what the above made"
 
 .venv/installed: pyproject.toml
@@ -39,8 +42,11 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.plugins --json out/bench-plugins.json
 	$(BIN)/python -m benchmarks.strategies --json out/bench-strategies.json
 
+studies: .venv/installed
+	$(BIN)/python -m eru_sim.studies.fgd $(OPENB) --orders $(ORDERS) --out out/studies/fgd -j $(JOBS)
+
 clean:
 	rm -rf .venv out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench studies clean

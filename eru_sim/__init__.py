@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from eru_sim.explanation import explain
     from eru_sim.simulation import ReplayResult, replay
     from eru_sim.sources import convert, describe, ls
+    from eru_sim.sweeps import sweep
     from eru_sim.verification import verify
 
 __version__ = "0.1.0"
@@ -28,11 +29,13 @@ _HOMES = {
     "explain": "eru_sim.explanation",
     "ls": "eru_sim.sources",
     "replay": "eru_sim.simulation",
+    "sweep": "eru_sim.sweeps",
     "verify": "eru_sim.verification",
 }
 
 __all__ = [
-    "Comparison", "EruError", "ReplayResult", "compare", "convert", "describe", "explain", "ls", "replay", "verify",
+    "Comparison", "EruError", "ReplayResult", "compare", "convert", "describe", "explain", "ls", "replay", "sweep",
+    "verify",
 ]  # fmt: skip
 
 

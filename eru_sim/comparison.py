@@ -113,7 +113,7 @@ def compare(
     progress: Progress | None = None,
     **replay_options: Any,
 ) -> Comparison:
-    """Replay ``source`` under each policy (by default all built-in ones), ``replications`` times, and compare.
+    """Replay ``source`` under each policy (`scheduler.policies.COMPARED` by default) so many times, and compare.
 
     ``replay_options`` go to `eru_sim.replay`. A source with a ``seed`` option of its own that is not set gets
     ``seed + r`` for replication r when there are several; otherwise every replication replays the same trace. A policy
@@ -180,10 +180,10 @@ def _assembled(
 def _chosen(policies: Sequence[str | Policy] | None) -> dict[str, str | Policy]:
     """Return the policies by label; all are made once, so that a wrong one is an error before the first run."""
     from eru_sim.options import choose_policy
-    from scheduler.policies import BUILT_IN
+    from scheduler.policies import COMPARED
 
     if policies is None:
-        policies = list(BUILT_IN)
+        policies = list(COMPARED)
     elif isinstance(policies, str):
         policies = [policies]
     chosen: dict[str, str | Policy] = {}
@@ -198,7 +198,7 @@ def _chosen(policies: Sequence[str | Policy] | None) -> dict[str, str | Policy]:
             raise EruError(f"policies: {label!r} is given twice; keep one")
         chosen[label] = policy
     if not chosen:
-        raise EruError("policies: none is given; name at least one, or leave it out for all that are built in")
+        raise EruError("policies: none is given; name at least one, or leave it out for the usual ones")
     return chosen
 
 

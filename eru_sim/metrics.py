@@ -13,6 +13,8 @@ from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from scheduler.commands import AnyCommand, StartWorkload
 from scheduler.core import Core
 from scheduler.events import AnyEvent
@@ -23,6 +25,21 @@ if TYPE_CHECKING:
 _SAMPLES_MAX = 1024
 _FIRST_INTERVAL_NS = 1_000_000_000
 _COUNTS = ("queued", "starting", "running", "stopping", "completed", "failed", "killed", "rejected", "lost")
+
+
+class MetricsState(msgspec.Struct, kw_only=True):
+    """What `Metrics` has gathered. ``delays_ns`` are int64, little-endian."""
+
+    delays_ns: bytes
+    first_ns: int | None
+    last_ns: int
+    used_integral: list[str]
+    capacity_integral: list[str]
+    last_used: list[int]
+    last_capacity: list[int]
+    samples: list[tuple[int, ...]]
+    interval_ns: int
+    next_sample_ns: int
 
 
 class Metrics:
@@ -92,6 +109,38 @@ class Metrics:
             self._interval_ns *= 2
         self._next_sample_ns = at_ns + self._interval_ns
 
+    def dump(self) -> bytes:
+        """Return what was gathered as MessagePack."""
+        state = MetricsState(
+            delays_ns=self._delays().astype("<i8").tobytes(),
+            first_ns=self.first_ns,
+            last_ns=self._last_ns,
+            used_integral=[str(integral) for integral in self._used_integral],  # beyond 64 bits
+            capacity_integral=[str(integral) for integral in self._capacity_integral],
+            last_used=self._last_used,
+            last_capacity=self._last_capacity,
+            samples=self._samples,
+            interval_ns=self._interval_ns,
+            next_sample_ns=self._next_sample_ns,
+        )
+        return msgspec.msgpack.encode(state)
+
+    def load(self, data: bytes) -> None:
+        """Take over what was dumped with an equal core. msgspec.DecodeError for other data."""
+        import numpy as np
+
+        state = msgspec.msgpack.decode(data, type=MetricsState)
+        self.delays_ns = array("q", np.frombuffer(state.delays_ns, dtype="<i8").astype(np.int64).tobytes())
+        self.first_ns = state.first_ns
+        self._last_ns = state.last_ns
+        self._used_integral = [int(integral) for integral in state.used_integral]
+        self._capacity_integral = [int(integral) for integral in state.capacity_integral]
+        self._last_used = state.last_used
+        self._last_capacity = state.last_capacity
+        self._samples = state.samples
+        self._interval_ns = state.interval_ns
+        self._next_sample_ns = state.next_sample_ns
+
     def utilisation(self) -> dict[str, float]:
         """By dimension; 0 where there was no capacity."""
         names = (dimension.name for dimension in self._core.config.dimensions)
@@ -113,9 +162,12 @@ class Metrics:
 
     def delays_s(self) -> Any:
         """The queueing delays as float64 seconds, in order of placement."""
+        return self._delays() / 1e9
+
+    def _delays(self) -> Any:
         import numpy as np
 
-        return np.frombuffer(self.delays_ns, dtype=np.int64) / 1e9 if self.delays_ns else np.zeros(0)
+        return np.frombuffer(self.delays_ns, dtype=np.int64) if self.delays_ns else np.zeros(0, dtype=np.int64)
 
     def timeline(self) -> pd.DataFrame:
         """The samples: counts by part, live nodes, and allocated and demanded share of live capacity by dimension."""

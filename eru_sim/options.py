@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -36,10 +36,10 @@ def parse_duration_ns(text: str | int | float, field: str) -> int:
     return int(amount)
 
 
-def parse_pairs(text: str, field: str) -> dict[str, str]:
-    """Return the pairs of ``a=1,b=2``, in order."""
+def parse_pairs(text: str, field: str, separators: str = ",") -> dict[str, str]:
+    """Return the pairs of ``a=1,b=2``, in order. Within brackets and quotation marks nothing separates."""
     pairs: dict[str, str] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
+    for item in filter(None, (part.strip() for part in _split(text, separators))):
         key, equals, value = item.partition("=")
         if not equals or not key or not value:
             raise EruError(f"{field}: {item!r} is not key=value")
@@ -47,6 +47,19 @@ def parse_pairs(text: str, field: str) -> dict[str, str]:
             raise EruError(f"{field}: {key!r} is given twice; keep one")
         pairs[key] = value
     return pairs
+
+
+def _split(text: str, separators: str) -> list[str]:
+    parts, depth, quoted = [""], 0, False
+    for character in text:
+        quoted ^= character == '"'
+        if not quoted:
+            depth += (character in "[{") - (character in "]}")
+        if character in separators and depth <= 0 and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def parse_overcommit(overcommit: str | Mapping[str, float] | None) -> dict[str, float]:
@@ -127,13 +140,54 @@ def choose_policy(policy: str | Policy, seed: int = 0) -> PolicyChoice:
     if isinstance(policy, Policy):
         return _custom(policy.name or type(policy).__name__, type(policy), policy.get_params())
     spec, _, query = policy.partition("?")
-    params = {key: _literal(value) for key, value in parse_pairs(query.replace("&", ","), f"policy {spec!r}").items()}
+    params = {key: _literal(value) for key, value in parse_pairs(query, f"policy {spec!r}", separators=",&").items()}
     if ":" not in spec:
         made = _checked(lambda: make_policy(spec, params))
         if "seed" in made.get_params():
             params.setdefault("seed", seed)
         return PolicyChoice(spec, params, make_policy)
     return _custom(spec, _load_class(spec), params)
+
+
+class QueueChoice(msgspec.Struct, frozen=True):
+    """A queue discipline as configured, and how often it schedules."""
+
+    name: str
+    params: dict[str, Any]
+    scheduling_pass: Literal["instant", "event"]
+
+    def __str__(self) -> str:
+        given = {**self.params, **({"pass": self.scheduling_pass} if self.scheduling_pass != "instant" else {})}
+        texts = (f"{key}={value if isinstance(value, str) else json_text(value)}" for key, value in given.items())
+        return self.name + ("?" if given else "") + "&".join(texts)
+
+
+def choose_queue(queue: str) -> QueueChoice:
+    """Return the discipline for ``name`` or ``name?key=value&…``; a value is JSON, or a text.
+
+    ``pass=instant`` (default) or ``pass=event`` is one scheduling pass for all that happens at an instant, or one after
+    every event.
+    """
+    from scheduler.disciplines import DISCIPLINES
+
+    name, _, query = queue.partition("?")
+    if name not in DISCIPLINES:
+        raise EruError(f"queue: no discipline {name!r}; {_closest(name, list(DISCIPLINES))}")
+    params: dict[str, Any] = {}
+    for item in filter(None, query.split("&")):
+        key, equals, value = item.partition("=")
+        if not equals or not key or not value or key in params:
+            raise EruError(f"queue {name!r}: {item!r} is not key=value, or is there twice")
+        params[key] = _literal(value)
+    scheduling_pass = params.pop("pass", "instant")
+    if scheduling_pass not in ("instant", "event"):
+        raise EruError(f"queue {name!r}: pass={scheduling_pass} is neither 'instant' nor 'event'")
+    return QueueChoice(name, params, scheduling_pass)
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON."""
+    return msgspec.json.encode(value).decode()
 
 
 def _custom(name: str, policy_class: type[Policy], params: dict[str, Any]) -> PolicyChoice:

@@ -29,10 +29,17 @@ _MARKERS = ("o", "s", "^", "D", "v", "X", "P")
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
 _QUANTILES = (0.5, 0.9, 0.99)
 _MAX_POINTS = 4_000
+GANTT_MAX = 200
+GANTT_NODES_MAX = 40
+_RUN_STYLES = {
+    "completed": ("white", ""), "failed": ("#EAAE7F", "///"), "killed": ("#E5BCD3", "xxx"), "lost": ("0.75", "..."),
+    "running": ("#AAD9F4", "--"),
+}  # fmt: skip
 _DURATIONS = (
     1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 60.0, 600.0,
     3600.0, 36_000.0, 86_400.0 * 2, 864_000.0, 8_640_000.0, 86_400_000.0, 864_000_000.0,
 )  # fmt: skip
+_DECADES = tuple(digit * 10.0**power for power in range(-9, 16) for digit in (1, 2, 5))
 _TIME_UNITS = (
     (172_800.0, 86_400.0, "days"),
     (7_200.0, 3_600.0, "hours"),
@@ -109,47 +116,174 @@ def queue_length(results_or_timeline: Any, ax: Axes | None = None) -> Axes:
 
 
 def delay_cdf(delays: Any, ax: Axes | None = None) -> Axes:
-    """Plot the share of placed workloads whose queueing delay is at most x, on a logarithmic x, with quantiles marked.
+    """Plot the share of placed workloads whose queueing delay is at most x; takes what `cdf` takes.
 
-    Takes an array of seconds, or a mapping of labels to arrays. Placements without any delay are the height at which a
-    curve enters on the left.
+    Placements without any delay are the height at which a curve enters on the left.
+    """
+    axes = cdf(delays, "queueing_delay_s", ax)
+    axes.set_title("Queueing delay of first placements (marks: p50, p90, p99)")
+    axes.set_xlabel("delay (logarithmic)")
+    axes.set_ylabel("share of placed workloads")
+    samples = _labelled(delays, "all").values()
+    if samples and not any((np.asarray(sample) > 0).any() for sample in samples):
+        _remark(axes, "no placement was delayed" if any(map(len, samples)) else "nothing was placed")
+    return axes
+
+
+def cdf(values: Any, metric: str, ax: Axes | None = None) -> Axes:
+    """Plot the share of values that are at most x, on a logarithmic x, with p50, p90 and p99 marked.
+
+    Takes an array, or a mapping of labels to arrays; NaN does not count. The end of ``metric`` gives the unit, as in
+    `eru_sim.output.human`. Zeros are the height at which a curve enters on the left; the legend tells their share.
     """
     axes = _axes(ax)
-    samples = {
-        label: np.sort(np.asarray(values, dtype=np.float64)) for label, values in _labelled(delays, "all").items()
-    }
-    positive = np.concatenate([values[values > 0] for values in samples.values()] or [np.zeros(0)])
+    samples = {label: _sorted(sample) for label, sample in _labelled(values, "all").items()}
+    positive = np.concatenate([sample[sample > 0] for sample in samples.values()] or [np.zeros(0)])
     low, high = (float(positive.min()), float(positive.max())) if len(positive) else (0.1, 10.0)
     left, right = max(low, high * 1e-9) / 1.5, high * 1.5
     if right < 100 * left:
         left, right = left / 5, right * 5
     axes.set_xscale("log")
     axes.set_xlim(left, right)
-    for index, (label, values) in enumerate(samples.items()):
-        if not len(values):
-            axes.plot([], [], label=f"{label}\n(nothing placed)", **_style(index))
+    has_zeros = any(bool((sample <= 0).any()) for sample in samples.values())
+    for index, (label, sample) in enumerate(samples.items()):
+        if not len(sample):
+            axes.plot([], [], label=f"{label}\n(none)", **_style(index))
             continue
-        undelayed = float((values <= 0).mean())
-        name = f"{short(label)}\n({100 * undelayed:.3g} % at once)"
-        _draw_cdf(axes, values, left, right, name, index)
+        name = f"{short(label)}\n({100 * (sample <= 0).mean():.3g} % at once)" if has_zeros else label
+        _draw_cdf(axes, sample, left, right, name, index)
     for quantile in _QUANTILES:
         axes.axhline(quantile, color="0.6", linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
-    entries = [float((values <= 0).mean()) for values in samples.values() if len(values)]
+    entries = [float((sample <= 0).mean()) for sample in samples.values() if len(sample)]
     lowest = max(0.0, min(entries, default=0.0) - 0.08) if len(positive) else 0.0
     shares = (0.8, 0.85, 0.9, 0.95, 0.99) if lowest > 0.7 else (0.0, 0.25, 0.5, 0.75, 0.9, 0.99)
     axes.set_yticks(shares, [f"{100 * share:.0f} %" for share in shares])
     axes.set_ylim(lowest, 1.02)
-    ticks = [duration for duration in _DURATIONS if left <= duration <= right]
+    steps = _DURATIONS if metric.endswith(("_s", "_ns")) else _DECADES
+    ticks = [step for step in steps if left <= step <= right]
     axes.xaxis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // 8)]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human("_s", float(f"{value:.3g}"))))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human(metric, float(f"{value:.3g}"))))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_title("Queueing delay of first placements (marks: p50, p90, p99)")
-    axes.set_xlabel("delay (logarithmic)")
-    axes.set_ylabel("share of placed workloads")
+    axes.set_title(f"{heading(metric)} (marks: p50, p90, p99)")
+    axes.set_xlabel(f"{title_of(metric)} (logarithmic)")
+    axes.set_ylabel("share that is at most x")
     axes.grid(True, which="major", alpha=0.35)
-    if samples and not len(positive):
-        _remark(axes, "no placement was delayed" if any(map(len, samples.values())) else "nothing was placed")
     _legend(axes)
+    return axes
+
+
+def allocation_curve(curves: Any, ax: Axes | None = None, *, from_ratio: float = 0.0) -> Axes:
+    """Plot what is allocated against what has arrived, both as shares of the capacity.
+
+    Takes a frame of `eru_sim.analysis.allocation_by_demand`, or a mapping of labels to such frames. What all that
+    arrived would take is drawn in grey. ``from_ratio`` leaves out the start, where every policy places everything.
+    """
+    axes = _axes(ax)
+    labelled = _labelled(curves, "allocated")
+    end = max((float(curve["arrived_ratio"].max()) for curve in labelled.values() if len(curve)), default=0.0)
+    end = max(end, from_ratio)
+    axes.plot([from_ratio, min(1.0, end), end], [from_ratio, min(1.0, end), min(1.0, end)], color="0.6", linewidth=0.9)
+    lowest = min(1.0, end)
+    for index, (label, curve) in enumerate(labelled.items()):
+        arrived, allocated = (curve[name].to_numpy(dtype=np.float64) for name in ("arrived_ratio", "allocated_ratio"))
+        shown = arrived >= from_ratio
+        if not shown.any():
+            continue
+        lowest = min(lowest, float(allocated[shown].min()))
+        every = max(1, int(shown.sum()) // 8)
+        mark: dict[str, Any] = {"marker": _MARKERS[index % len(_MARKERS)], "markevery": (index * every // 7, every)}
+        final = f"{label} ({100 * allocated[-1]:.1f} %)"
+        axes.plot(arrived[shown], allocated[shown], label=final, markersize=5, **_style(index), **mark)
+    axes.set_title("Allocation against arrived demand (legend: at the end)")
+    axes.set_xlabel("arrived, share of capacity")
+    axes.set_ylabel("allocated, share of capacity")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+    if end > from_ratio:
+        axes.set_xlim(from_ratio, end)
+        axes.set_ylim(max(0.0, lowest - 0.03 * (1 - lowest)) if from_ratio else 0.0, min(1.0, end) * 1.02)
+    else:
+        _remark(axes, "nothing arrived")
+    axes.grid(True, alpha=0.35)
+    _legend(axes)
+    return axes
+
+
+def gantt(outcomes: pd.DataFrame, ax: Axes | None = None, *, end_s: float | None = None) -> Axes:
+    """Plot the last run of every workload as a bar on its node, with as many lanes a node as it runs at once.
+
+    For small runs: nothing is drawn of more than `GANTT_MAX` workloads, or on more than `GANTT_NODES_MAX` nodes.
+    Nodes are in order of first use from the top. How a run ended is its hatch; what still runs goes to ``end_s``, by
+    default the last instant in ``outcomes``. What an eviction cut short is not drawn.
+    """
+    axes = _axes(ax)
+    axes.set_title("Runs by node (the last one of each workload)")
+    ran = outcomes[outcomes["started_s"].notna() & outcomes["node_id"].notna()].sort_values("started_s", kind="stable")
+    nodes = list(dict.fromkeys(ran["node_id"]))
+    if not len(ran) or len(ran) > GANTT_MAX or len(nodes) > GANTT_NODES_MAX:
+        _remark(axes, f"{len(ran):,} runs on {len(nodes):,} nodes: too many to draw" if len(ran) else "nothing ran")
+        return axes
+    last = float(np.nanmax(outcomes[["submitted_s", "started_s", "ended_s"]].to_numpy(dtype=np.float64)))
+    end = last if end_s is None else end_s
+    unit, name = next((unit, name) for least, unit, name in _TIME_UNITS if end >= least)
+    top, ticks = 0, []
+    bars: dict[str, Any] = {}
+    for node in nodes:
+        runs = ran[ran["node_id"] == node]
+        ends = runs["ended_s"].fillna(end).to_numpy(dtype=np.float64)
+        lanes = _lanes(runs["started_s"].to_numpy(dtype=np.float64), ends)
+        for run, until, lane in zip(runs.itertuples(), ends, lanes, strict=True):
+            outcome = str(run.outcome)
+            start, until = float(run.started_s) / unit, until / unit
+            bar = _draw_run(axes, str(run.workload_id), start, until, top + lane, outcome, end / unit)
+            bars.setdefault(outcome, bar).set_label(outcome)
+        height = max(lanes) + 1
+        ticks.append(top + (height - 1) / 2)
+        top += height
+        axes.axhline(top - 0.5, color="0.75", linewidth=0.6)
+    axes.set_yticks(ticks, [short(str(node)) for node in nodes])
+    axes.set_ylim(top - 0.5, -0.5)
+    axes.set_xlim(0.0, end / unit if end > 0 else 1.0)
+    axes.set_xlabel(f"time ({name})")
+    axes.grid(True, axis="x", alpha=0.35)
+    axes.set_axisbelow(True)
+    _legend(axes)
+    return axes
+
+
+def differences(table: pd.DataFrame, metric: str, baseline: str, ax: Axes | None = None) -> Axes:
+    """Plot the mean difference of every policy to ``baseline`` with its interval, one row a policy, from the top.
+
+    ``table`` is that of `eru_sim.analysis.compare_to_baseline`. A filled mark is a difference whose interval leaves out
+    0; a hollow one may be chance; a cross has no interval.
+    """
+    axes = _axes(ax)
+    places = np.arange(len(table))
+    means, lows, highs = (_numbers(table, name) for name in ("mean", "low", "high"))
+    axes.axvline(0.0, color="0.3", linewidth=0.9)
+    for place, mean, low, high in zip(places, means, lows, highs, strict=True):
+        if np.isnan(mean):
+            continue
+        if np.isnan(low):
+            axes.plot([mean], [place], marker="x", color="black", linestyle="none")
+        else:
+            fill = "black" if low > 0 or high < 0 else "white"
+            arms = [[mean - low], [high - mean]]
+            axes.errorbar([mean], [place], xerr=arms, fmt="o", color="black", markerfacecolor=fill, capsize=4)
+    widest = max((abs(value) for value in (*means, *lows, *highs) if np.isfinite(value)), default=0.0)
+    size = unit_of(metric, widest)[0]
+    reach = widest * 1.15 if widest > 0 else 1.0
+    axes.set_xlim(-reach, reach)
+    ticks = MaxNLocator(nbins=6).tick_values(-reach / size, reach / size)
+    axes.xaxis.set_major_locator(FixedLocator([tick * size for tick in ticks]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(metric, float(f"{value:.6g}"), widest)))
+    axes.set_yticks(places, [short(str(policy)) for policy in table["policy"]])
+    axes.set_ylim(max(len(table), 1) - 0.4, -0.6)
+    axes.set_title(f"{heading(metric)}: difference to {short(baseline)}", fontsize=10.5)
+    axes.set_xlabel("mean of paired differences with 95 % interval (filled: leaves out 0)", fontsize=9)
+    axes.grid(True, axis="x", alpha=0.35)
+    if not len(table):
+        _remark(axes, "no other policies")
     return axes
 
 
@@ -203,7 +337,8 @@ def policy_bars(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axe
 def node_heatmap(nodes: pd.DataFrame, dimension: str, ax: Axes | None = None) -> Axes:
     """Plot the allocated share of every node in ``dimension``, in rank order, row by row in a near-square grid.
 
-    ``nodes`` is `ReplayResult.nodes`. White is past the last node; grey nodes are lost or have none of the dimension.
+    ``nodes`` is `ReplayResult.nodes`. White is past the last node; crossed nodes are lost, or have none of the
+    dimension. The fuller, the lighter, which survives black and white.
     """
     axes = _axes(ax)
     axes.set_title(f"Allocation by node: {title_of(dimension)}", fontsize=10.5)
@@ -223,18 +358,22 @@ def node_heatmap(nodes: pd.DataFrame, dimension: str, ax: Axes | None = None) ->
     ratio = np.divide(allocated, capacity, out=np.full(total, np.nan), where=usable)
     grid = np.full(rows * columns, np.nan)
     grid[:total] = ratio
-    background = np.full(rows * columns, np.nan)
-    background[:total] = np.where(np.isnan(ratio), 1.0, np.nan)
+    away = np.full(rows * columns, np.nan)
+    away[:total] = np.where(np.isnan(ratio), 1.0, np.nan)
     highest = max(1.0, float(np.nanmax(ratio)) if usable.any() else 1.0)
     shape = (rows, columns)
-    axes.imshow(background.reshape(shape), cmap="gray", vmin=0.0, vmax=1.5, interpolation="nearest")
     image = axes.imshow(grid.reshape(shape), cmap="viridis", vmin=0.0, vmax=highest, interpolation="nearest")
     axes.get_figure().colorbar(  # type: ignore[union-attr]
         image, ax=axes, format=PercentFormatter(1.0), label="allocated / capacity", shrink=0.85
     )
+    if np.isnan(ratio).any():
+        edges = np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5
+        crosses = np.ma.masked_invalid(away.reshape(shape))
+        axes.pcolor(*edges, crosses, cmap="binary", vmin=2.0, vmax=3.0, hatch="xxx", edgecolor="0.35", linewidth=0.0)
     idle = int((ratio == 0).sum())
-    away = int(total - usable.sum())
-    parts = [f"{total:,} nodes", f"{idle:,} empty", *([f"{away:,} grey: lost or without it"] if away else [])]
+    unusable = int(total - usable.sum())
+    crossed = [f"{unusable:,} crossed: lost or without it"] if unusable else []
+    parts = [f"{total:,} nodes", f"{idle:,} empty", *crossed]
     axes.set_xlabel(", ".join(parts), fontsize=9)
     return axes
 
@@ -325,6 +464,41 @@ def _draw_cdf(axes: Axes, values: NDArray[np.float64], left: float, right: float
         [delay for delay, _ in seen], [q for _, q in seen], linestyle="none", marker=marker, markersize=6,
         color=style["color"], markeredgecolor="black", markeredgewidth=0.6,
     )  # fmt: skip
+
+
+def _sorted(values: Any) -> NDArray[np.float64]:
+    sample = np.asarray(values, dtype=np.float64)
+    return np.sort(sample[~np.isnan(sample)])
+
+
+def _lanes(starts: NDArray[np.float64], ends: NDArray[np.float64]) -> list[int]:
+    """The first lane that is free for each run, which come in order of their starts."""
+    free_from: list[float] = []
+    lanes = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        lane = next((lane for lane, free in enumerate(free_from) if free <= start), len(free_from))
+        free_from[lane : lane + 1] = [end]
+        lanes.append(lane)
+    return lanes
+
+
+def _run_style(outcome: str) -> dict[str, Any]:
+    color, hatch = _RUN_STYLES.get(outcome, ("0.9", "++"))
+    return {"color": color, "hatch": hatch, "edgecolor": "black", "linewidth": 0.7}
+
+
+def _draw_run(axes: Axes, label: str, start: float, end: float, place: int, outcome: str, span: float) -> Any:
+    style = _run_style(outcome)
+    if end - start > span * 0.012 * (len(label) + 1):
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8} if style["hatch"] else None
+        axes.text((start + end) / 2, place, short(label), ha="center", va="center", fontsize=7, bbox=box)
+    return axes.barh(place, max(end - start, span / 1000), left=start, height=0.8, **style)
+
+
+def _signed(metric: str, value: float, widest: float) -> str:
+    """A difference in the unit of the widest one."""
+    size, label, _ = unit_of(metric, widest)
+    return f"{value / size:+.4g} {label}".rstrip() if value else "0"
 
 
 def _reach(axes: Axes) -> tuple[float, float]:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eru_sim import plots
+from eru_sim import analysis, plots
 from eru_sim.comparison import HALF_WIDTH
 from eru_sim.output import file_part, flatten, human, human_column, jsonable, printable, title_of, versions, write_files
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from eru_sim.comparison import Comparison
@@ -35,6 +36,7 @@ _BARS = (
     "nodes_in_use_at_end",
     "cpu_s",
 )
+_DIFFERENCES = ("queueing_delay_mean_s", "queueing_delay_p99_s", "completed", "pending")
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
@@ -85,7 +87,10 @@ def comparison_plots(comparison: Comparison) -> dict[str, bytes]:
     figure, (axes,) = plots.new_figure()
     plots.delay_cdf(delays, axes)
     images["delay_cdf.png"] = plots.to_png(figure)
+    images.update(_work_plots({policy: _outcomes_of(runs) for policy, runs in results.items()}))
     images["policy_bars.png"] = plots.to_png(_bars(comparison))
+    if _has_pairs(comparison):
+        images["policy_differences.png"] = plots.to_png(_differences(comparison))
     for dimension in comparison.dimensions:
         figure = _heatmaps({policy: run.nodes for policy, run in first.items()}, dimension)
         images[f"nodes_{file_part(dimension)}.png"] = plots.to_png(figure)
@@ -106,9 +111,70 @@ def replay_plots(result: ReplayResult) -> dict[str, bytes]:
     figure, (axes,) = plots.new_figure()
     plots.delay_cdf(result.delays_s, axes)
     images["delay_cdf.png"] = plots.to_png(figure)
+    outcomes = _outcomes_of([result])
+    images.update(_work_plots({"all": outcomes}))
+    if outcomes is not None and 0 < len(outcomes) <= plots.GANTT_MAX:
+        figure, (axes,) = plots.new_figure(height=6.0)
+        plots.gantt(outcomes, axes)
+        images["gantt.png"] = plots.to_png(figure)
     for dimension in dimensions:
         images[f"nodes_{file_part(dimension)}.png"] = plots.to_png(_heatmaps({"": result.nodes}, dimension))
     return images
+
+
+def _outcomes_of(results: Sequence[ReplayResult]) -> pd.DataFrame | None:
+    """The outcomes of several runs one after the other, jobs told apart; None where a run has none."""
+    import pandas as pd
+
+    frames: list[pd.DataFrame] = []
+    for number, result in enumerate(results):
+        outcomes = result.outcomes
+        if outcomes is None:
+            return None
+        frames.append(outcomes if not number else outcomes.assign(job_id=_numbered(outcomes, number)))
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def _numbered(outcomes: pd.DataFrame, number: int) -> pd.Series[str]:
+    jobs = outcomes["job_id"].where(outcomes["job_id"] != "", outcomes["workload_id"])
+    return f"{number} " + jobs
+
+
+def _work_plots(outcomes: Mapping[str, pd.DataFrame | None]) -> dict[str, bytes]:
+    """Bounded slowdowns and job completion times by label; nothing where a run has no outcomes or nothing finished."""
+    known = {label: frame for label, frame in outcomes.items() if frame is not None}
+    if len(known) < len(outcomes) or not any(frame["exit_code"].notna().any() for frame in known.values()):
+        return {}
+    images = {}
+    for name, metric, values in (
+        ("slowdown_cdf.png", "bounded_slowdown", analysis.bounded_slowdowns),
+        ("job_completion_cdf.png", "job_completion_time_s", analysis.job_completion_times_s),
+    ):
+        figure, (axes,) = plots.new_figure()
+        plots.cdf({label: values(frame) for label, frame in known.items()}, metric, axes)
+        images[name] = plots.to_png(figure)
+    return images
+
+
+def _has_pairs(comparison: Comparison) -> bool:
+    return len(comparison.policies) > 1 and comparison.arguments["replications"] > 1
+
+
+def _difference_metrics(comparison: Comparison) -> list[str]:
+    metrics = [name for name in comparison.metrics if name.startswith("utilisation_")]
+    return metrics + [name for name in _DIFFERENCES if name in comparison.runs]
+
+
+def _differences(comparison: Comparison) -> Figure:
+    baseline = comparison.policies[0]
+
+    def draw(metric: str) -> Any:
+        table = analysis.compare_to_baseline(comparison.runs, metric, baseline)
+        return lambda ax: plots.differences(table, metric, baseline, ax)
+
+    height = 1.3 + 0.36 * len(comparison.policies)
+    draws = [draw(metric) for metric in _difference_metrics(comparison)]
+    return plots.grid_of(draws, columns=2, width=6.0, height=height)
 
 
 def _bars(comparison: Comparison) -> Figure:
@@ -162,7 +228,9 @@ def comparison_html(comparison: Comparison, images: Mapping[str, bytes] | None =
     runs = [{name: run[name] for name in columns if name in run} for run in comparison.runs.to_dict(orient="records")]
     body = [
         _section("What was run", _facts_table(facts) + _reproduce("compare", arguments)),
+        *_scenario(arguments),
         _section("Comparison", _table(comparison_rows(comparison)) + f'<p class="note">{escape(caption)}</p>'),
+        *_paired(comparison),
         _section("Plots", _figures(comparison_plots(comparison) if images is None else images)),
         _notes(comparison.assumptions, comparison.ignored, comparison.repaired),
         _section("Runs", _table([{title_of(k): human(k, v) for k, v in run.items()} for run in runs])),
@@ -186,11 +254,65 @@ def replay_html(
         }
     body = [
         _section("What was run", _reproduce("replay", arguments)),
+        *_scenario(arguments),
         _section("Result", _facts_table(facts)),
+        *_work(result),
         _section("Plots", _figures(replay_plots(result) if images is None else images)),
         _notes(summary["assumptions"], summary["ignored"], summary["repaired"]),
     ]
     return _page(f"Replay of {summary['source']} with {summary['policy']}", body)
+
+
+def _scenario(arguments: Mapping[str, Any]) -> list[str]:
+    """The text of the scenario file, where the call came from one."""
+    text = arguments.get("scenario")
+    return [_section("Scenario", f"<pre>{_text(text)}</pre>")] if text else []
+
+
+def _work(result: ReplayResult) -> list[str]:
+    """Metrics of work, and of the capacity that it strands, where the run has outcomes."""
+    outcomes = _outcomes_of([result])
+    if outcomes is None:
+        return []
+    dimensions = list(result.summary["utilisation"])
+    free = analysis.free_capacity(result.nodes, dimensions, result.summary.get("overcommit"))
+    facts: dict[str, Any] = analysis.work_metrics(outcomes)
+    for name, classes in (
+        ("typical", analysis.request_classes(outcomes, 0.95)),
+        ("pending", analysis.pending_requests(outcomes)),
+    ):
+        requests = classes[[f"{dimension}_request" for dimension in dimensions]]
+        for dimension, ratio in zip(
+            dimensions, analysis.stranded_ratios(free, requests, classes["weight"]), strict=True
+        ):
+            facts[f"stranded_{dimension}_for_{name}_requests_ratio"] = ratio
+    note = (
+        "Stranded: the share of what is free at the end, on nodes that the request does not fit on; mean over requests."
+    )
+    return [_section("Work", _facts_table(facts) + f'<p class="note">{escape(note)}</p>')]
+
+
+def _paired(comparison: Comparison) -> list[str]:
+    """Differences to the first policy, by pairs of runs with the same seed, where there are pairs."""
+    if not _has_pairs(comparison):
+        return []
+    baseline = comparison.policies[0]
+    rows: dict[str, dict[str, str]] = {
+        policy: {"policy": printable(policy)} for policy in comparison.policies if policy != baseline
+    }
+    note = ""
+    for metric in _difference_metrics(comparison):
+        table = analysis.compare_to_baseline(comparison.runs, metric, baseline).to_dict(orient="records")
+        pairs = [(_rounded(row["mean"], 6), _rounded((row["high"] - row["low"]) / 2, 2)) for row in table]
+        for row, text in zip(table, human_column(metric, pairs), strict=True):
+            signs = f"{row['higher']} up, {row['lower']} down, {row['equal']} equal"
+            rows[row["policy"]][title_of(metric)] = f"{text} ({signs})"
+            note = row["note"] or note
+    caption = (
+        f"Mean difference to {baseline} ± half of its 95 % interval (Student's t over pairs of runs that share a seed),"
+        f" and in how many pairs it is higher, lower, equal. {note}"
+    )
+    return [_section("Paired differences", _table(list(rows.values())) + f'<p class="note">{_text(caption)}</p>')]
 
 
 def comparison_rows(comparison: Comparison, metrics: Sequence[str] | None = None) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from eru_sim.errors import EruError
-from eru_sim.options import choose_policy, parse_duration_ns, parse_engine, parse_overcommit
+from eru_sim.options import choose_policy, choose_queue, parse_duration_ns, parse_engine, parse_overcommit
 from eru_sim.output import check_directory, check_file, write_files
 
 if TYPE_CHECKING:
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from backends.sim.driver import Observer
     from backends.sim.engine import EngineModel
+    from eru_sim.checkpoint import Arguments, Checkpoint, ObservingPart, Part, Saver
     from eru_sim.feed import Feed
+    from eru_sim.journal_file import JournalFile
     from eru_sim.machines import Machines
     from eru_sim.metrics import Metrics
-    from eru_sim.options import PolicyChoice
+    from eru_sim.options import PolicyChoice, QueueChoice
+    from eru_sim.outcomes import Outcomes
+    from scheduler.config import CoreConfig
     from scheduler.core import Core
-    from scheduler.journal import Batch, JournalWriter
+    from scheduler.journal import Batch, Header, JournalWriter
     from scheduler.policies import Policy
     from traces import Trace
 
@@ -46,22 +51,24 @@ class ReplayResult:
     one row a node at the end, in rank order, with ``<dimension>_allocated`` and ``<dimension>_capacity`` in base
     units. ``placement`` has one row a workload that is on a node at the end, in order of submission: ``workload_id``,
     ``node_id``, ``state``, and ``assignments``, what it holds of particular things: a mapping from exact plugin to
-    `scheduler.ports.Assignment`, or None. ``delays_s`` holds the queueing delay of every first placement, in seconds,
-    in order of placement.
+    `scheduler.ports.Assignment`, or None. ``outcomes`` has one row a workload (see `eru_sim.outcomes`). ``delays_s``
+    holds the queueing delay of every first placement, in seconds, in order of placement.
     """
 
     summary: dict[str, Any]
     timeline: pd.DataFrame
     nodes: pd.DataFrame
     placement: pd.DataFrame
+    outcomes: pd.DataFrame
     delays_s: NDArray[np.float64]
 
 
 def replay(
-    source: str,
+    source: str | None = None,
     *,
     cluster: str = "trace",
     policy: str | Policy = "best-fit",
+    queue: str = "priority",
     seed: int = 0,
     overcommit: str | Mapping[str, float] | None = None,
     initial: Literal["empty", "recorded"] = "empty",
@@ -71,52 +78,120 @@ def replay(
     journal: str | Path | None = None,
     out: str | Path | None = None,
     check_every: int = 0,
+    checkpoint: str | Path | None = None,
+    every: str | int | None = None,
+    resume: str | Path | None = None,
     progress: Progress | None = None,
 ) -> ReplayResult:
     """Run a trace through the scheduler core in simulated time.
 
     ``source`` is ``format:path[?key=value&…]``; ``cluster`` "trace" or a specification of `eru_sim.cluster_models`;
-    ``policy`` a name, ``module:Class``, ``file.py:Class`` or an object. ``horizon`` ends the run (seconds, or e.g.
-    "2h"); by default the trace says, else it ends when nothing is left to happen. ``initial`` "recorded" starts from
-    the placement that the trace shows at its start. ``failures`` replaces recorded machine failures. ``engine`` gives
-    latencies and faults. ``journal`` is a file to record to, ``out`` a directory for the result's tables.
-    ``check_every`` checks all invariants after every so many steps.
+    ``policy`` a name, ``module:Class``, ``file.py:Class`` or an object. ``queue`` is the discipline of the pending
+    queue, ``name[?key=value&…]`` of `scheduler.disciplines`; ``pass=event`` schedules after every event. ``horizon``
+    ends the run (seconds, or e.g. "2h"); by default the trace says, else it ends when nothing is left to happen.
+    ``initial`` "recorded" starts from the placement that the trace shows at its start. ``failures`` replaces recorded
+    machine failures. ``engine`` gives latencies and faults. ``journal`` is a file to record to, ``out`` a directory for
+    the result's tables. ``check_every`` checks all invariants after every so many steps.
 
-    Bad input raises `EruError`, `traces.TraceError` or ``ValueError``, each with one line, and leaves no output behind.
+    ``checkpoint`` is a file to save the run to: at its start, after ``every`` so many batches (by default 100,000) or
+    so much simulated time (e.g. "15m"), and at its end. ``resume`` is such a file, to go on from; everything else comes
+    from there. What is given with it and differs from its default must agree. A policy of your own must be given
+    again.
+
+    Bad input raises `EruError`, `traces.TraceError` or ``ValueError``, each with one line, and leaves no output behind;
+    with a checkpoint, what it takes to resume.
     """
-    began = time.perf_counter()
-    from scheduler import kernels
+    options = {
+        "source": source, "cluster": cluster, "policy": policy, "queue": queue, "seed": seed,
+        "overcommit": overcommit, "initial": initial, "horizon": horizon, "failures": failures, "engine": engine,
+        "journal": journal, "out": out, "check_every": check_every, "checkpoint": checkpoint, "every": every,
+    }  # fmt: skip
+    if resume is not None:
+        from eru_sim.checkpoint import not_default, read
 
-    kernels.compile_all()
-    startup_s = time.perf_counter() - began
-    if initial not in ("empty", "recorded"):
-        raise EruError(f"initial: {initial!r} is neither 'empty' nor 'recorded'")
+        return go_on(read(resume), not_default(options), progress)
+    if source is None:
+        raise EruError("source: there is none; give a trace, or a checkpoint to resume")
+    return _start(options, progress)
+
+
+def _start(options: dict[str, Any], progress: Progress | None) -> ReplayResult:
+    from eru_sim.checkpoint import Arguments, check_free, parse_every
+    from scheduler.config import PolicyConfig
+
+    startup_s = _start_up()
+    source, journal = options["source"], options["journal"]
     if journal is not None:
         journal = check_file(journal, "journal")
         if journal.exists() and source.startswith("journal:") and journal.samefile(source[len("journal:") :]):
             raise EruError(f"journal: {str(journal)!r} is the recording that is replayed; write to another file")
-    if out is not None:
-        out = check_directory(out)
-    run = _compose(
-        source,
-        cluster=cluster,
-        choice=choose_policy(policy, seed),
-        seed=seed,
-        overcommit=parse_overcommit(overcommit),
-        initial=initial,
-        horizon_ns=None if horizon is None else parse_duration_ns(horizon, "horizon"),
-        failures=failures,
-        model=parse_engine(engine, seed),
-        progress=progress,
-    )
-    load_s = time.perf_counter() - began - startup_s
-    timing = _execute(run, journal, check_every, progress)
+    if options["checkpoint"] is not None:
+        parse_every(options["every"])
+        checkpoint = check_file(options["checkpoint"], "checkpoint")
+        if journal is not None and checkpoint.absolute() == journal.absolute():
+            raise EruError(f"checkpoint: {str(checkpoint)!r} is the journal; name another file")
+        check_free(checkpoint)
+    elif options["every"] is not None:
+        raise EruError(f"every: {options['every']!r} needs a checkpoint; name a file for it")
+    choice = choose_policy(options["policy"], options["seed"])
+    if not isinstance(options["policy"], str):
+        options["policy"] = PolicyConfig(choice.name, choice.params)
+    if isinstance(options["overcommit"], Mapping):
+        options["overcommit"] = parse_overcommit(options["overcommit"])
+    for name in ("journal", "out", "checkpoint"):
+        options[name] = None if options[name] is None else str(options[name])
+    arguments = Arguments(**{name: value for name, value in options.items() if value is not None})
+    return _replay(arguments, choice, None, startup_s, progress)
+
+
+def go_on(saved: Checkpoint, given: Mapping[str, Any], progress: Progress | None = None) -> ReplayResult:
+    """Go on with a run from what `eru_sim.checkpoint.read` returned; `replay` tells of the rest.
+
+    ``given`` are those of the arguments of `replay` that must agree. A policy that is code comes from there alone: it
+    is never loaded because a file says so.
+    """
+    from eru_sim.checkpoint import check_inputs
+
+    startup_s = _start_up()
+    arguments = saved.arguments
+    arguments.check_agreement(given)
+    policy: str | Policy | None = given.get("policy")
+    if policy is None and isinstance(arguments.policy, str) and ":" not in arguments.policy:
+        policy = arguments.policy
+    if policy is None:
+        name = arguments.policy if isinstance(arguments.policy, str) else arguments.policy.name
+        raise EruError(f"policy: {name!r} of the checkpoint is not built in; give it again")
+    check_inputs(saved.inputs)
+    return _replay(arguments, choose_policy(policy, arguments.seed), saved, startup_s, progress)
+
+
+def _start_up() -> float:
+    """Load what takes long; return how long that took, in seconds."""
+    began = time.perf_counter()
+    from scheduler import kernels
+
+    kernels.compile_all()
+    return time.perf_counter() - began
+
+
+def _replay(
+    arguments: Arguments, choice: PolicyChoice, saved: Checkpoint | None, startup_s: float, progress: Progress | None
+) -> ReplayResult:
+    """Run it, from its beginning or from what was saved."""
+    began = time.perf_counter()
+    if arguments.initial not in ("empty", "recorded"):
+        raise EruError(f"initial: {arguments.initial!r} is neither 'empty' nor 'recorded'")
+    out = None if arguments.out is None else check_directory(arguments.out)
+    run = _compose(arguments, choice, saved, progress)
+    load_s = time.perf_counter() - began
+    timing = _execute(run, saved, progress)
     summary = _summary(run, {"startup_s": startup_s, "load_s": load_s, **timing})
     result = ReplayResult(
         summary=summary,
         timeline=run.metrics.timeline(),
         nodes=_nodes_frame(run.core),
         placement=_placement_frame(run.core),
+        outcomes=run.outcomes.frame(),
         delays_s=run.metrics.delays_s(),
     )
     if out is not None:
@@ -126,118 +201,187 @@ def replay(
 
 @dataclass
 class _Run:
-    """Everything that takes part in one run. ``end_ns`` and ``writer`` are known once it is over."""
+    """Everything that takes part in one run. ``end_ns`` and ``writer`` are known once it is over.
 
-    source: str
+    ``observers`` remember something, and so are part of every checkpoint, by name.
+    """
+
+    arguments: Arguments
     choice: PolicyChoice
-    seed: int
+    queue: QueueChoice
     horizon_ns: int | None
     model: EngineModel
     trace: Trace
     machines: Machines
+    config: CoreConfig
     core: Core
     feed: Feed
     metrics: Metrics
+    outcomes: Outcomes
+    observers: dict[str, ObservingPart]
     assumptions: list[str]
     writer: JournalWriter | None = None
     end_ns: int = 0
 
 
-def _compose(
-    source: str,
-    *,
-    cluster: str,
-    choice: PolicyChoice,
-    seed: int,
-    overcommit: dict[str, float],
-    initial: Literal["empty", "recorded"],
-    horizon_ns: int | None,
-    failures: str | None,
-    model: EngineModel,
-    progress: Progress | None,
-) -> _Run:
+def _compose(arguments: Arguments, choice: PolicyChoice, saved: Checkpoint | None, progress: Progress | None) -> _Run:
     """Open the trace, choose the machines, and make a core that fits them."""
     from eru_sim.feed import Feed, dimension_of
+    from eru_sim.learning import learned_params
     from eru_sim.machines import choose_machines
     from eru_sim.metrics import Metrics
+    from eru_sim.outcomes import Outcomes
     from eru_sim.sources import open_source
-    from scheduler.config import CoreConfig, PluginConfig, PolicyConfig
+    from scheduler import snapshot
+    from scheduler.config import CoreConfig, PluginConfig, PolicyConfig, QueueConfig
     from scheduler.core import Core
     from scheduler.plugins.registry import make_plugin
 
-    trace = open_source(source, progress)
+    queue, overcommit = choose_queue(arguments.queue), parse_overcommit(arguments.overcommit)
+    model = parse_engine(arguments.engine, arguments.seed)
+    horizon_ns = None if arguments.horizon is None else parse_duration_ns(arguments.horizon, "horizon")
+    trace = open_source(arguments.source, progress)
     horizon_ns = trace.horizon_ns if horizon_ns is None else horizon_ns
-    machines = choose_machines(trace, cluster, failures, horizon_ns, seed)
+    machines = choose_machines(trace, arguments.cluster, arguments.failures, horizon_ns, arguments.seed)
     plugins = (PluginConfig("labels"), *(PluginConfig(name, params=params) for name, params in trace.plugins.items()))
-    config = CoreConfig(
-        dimensions=tuple(dimension_of(column) for column in trace.dimensions),
-        plugins=plugins,
-        policy=PolicyConfig(choice.name, choice.params),
-        overcommit=overcommit or getattr(trace, "overcommit", {}),
-    )
+    dimensions = tuple(dimension_of(column) for column in trace.dimensions)
     try:
         made = [make_plugin(plugin.name, plugin.params) for plugin in plugins]
-        core = Core(config, plugins=made, policy_factory=choice.factory)
+        learned = learned_params(choice, trace, dimensions, made)
+        config = CoreConfig(
+            dimensions=dimensions,
+            plugins=plugins,
+            policy=PolicyConfig(choice.name, {**choice.params, **learned}),
+            queue=QueueConfig(queue.name, queue.params),
+            scheduling_pass=queue.scheduling_pass,
+            overcommit=overcommit or getattr(trace, "overcommit", {}),
+        )
+        if saved is None:
+            core = Core(config, plugins=made, policy_factory=choice.factory)
+        else:
+            core = snapshot.load(saved.core, plugins=made, policy_factory=choice.factory)
     except ValueError as error:
         raise EruError(str(error)) from None
+    notes = [f"Policy {choice.name} took {name} from the trace's work." for name in learned]
+    assumptions = (*trace.assumptions, *notes)
     feed = Feed(
         config.dimensions,
         machines.events,
         trace.submissions(),
         plugins=[plugin.name for plugin in plugins],
-        initial=initial,
+        initial=arguments.initial,
         with_images=model.image_pull_ns > 0,
         topology=machines.topology,
     )
+    metrics, outcomes = Metrics(core), Outcomes(core)
     return _Run(
-        source=source,
+        arguments=arguments,
         choice=choice,
-        seed=seed,
+        queue=queue,
         horizon_ns=horizon_ns,
         model=model,
         trace=trace,
         machines=machines,
+        config=config,
         core=core,
         feed=feed,
-        metrics=Metrics(core),
-        assumptions=_assumptions(trace.assumptions, machines.assumptions, model, initial, horizon_ns),
+        metrics=metrics,
+        outcomes=outcomes,
+        observers={"metrics": metrics, "outcomes": outcomes},
+        assumptions=_assumptions(assumptions, machines.assumptions, model, arguments.initial, horizon_ns),
     )
 
 
-def _execute(run: _Run, journal: Path | None, check_every: int, progress: Progress | None) -> dict[str, float]:
+def _execute(run: _Run, saved: Checkpoint | None, progress: Progress | None) -> dict[str, float]:
     """Run it; return what it took in seconds."""
     from backends.sim.driver import SimDriver
     from backends.sim.engine import SimulatedEngine
-    from eru_sim.journal_file import JournalFile
     from scheduler.invariants import check
-    from scheduler.journal import Header, JournalWriter
+    from scheduler.journal import JournalWriter
 
-    core = run.core
-    observers = [run.metrics.observe]
+    core, check_every = run.core, run.arguments.check_every
+    observers: list[Observer] = [part.observe for part in run.observers.values()]
     if check_every:
         observers.append(_every(check_every, lambda: check(core)))
     if progress is not None:
         observers.append(_progress_of_run(progress, core, run.horizon_ns))
-    notes: dict[str, Any] = {
-        "source": run.source,
-        "cluster": run.machines.spec,
-        "seed": run.seed,
-        "assumptions": run.assumptions,
-    }
-    if run.horizon_ns is not None:
-        notes["horizon_ns"] = run.horizon_ns
     with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(JournalFile(journal)).write if journal is not None else None
-        run.writer = JournalWriter(Header(config=core.config, notes=notes), sink)
-        driver = SimDriver(core, SimulatedEngine(run.model), run.writer, observers=observers)
+        file = _open_journal(run, saved)
+        sink = None if file is None else stack.enter_context(file).write
+        run.writer = JournalWriter(_header(run), sink, resume=None if saved is None else saved.writer)
+        engine = SimulatedEngine(run.model)
+        driver = SimDriver(core, engine, run.writer, observers=observers)
+        parts: dict[str, Part] = {"driver": driver, "engine": engine, **run.observers}
+        if saved is not None:
+            for name, part in parts.items():
+                part.load(saved.parts[name])
+            saved.core, saved.parts = b"", {}  # loaded, and not small
         began = time.perf_counter(), time.process_time()
+        saver = None
+        if run.arguments.checkpoint is not None:
+            saver = _saver(run, parts, file, saved)
+            driver.observers.append(saver.observe)
         run.end_ns = driver.run(run.feed, run.horizon_ns)
+        if saver is not None:
+            saver.save(True)
         run.metrics.finish(run.end_ns)
         took = {"wall_s": time.perf_counter() - began[0], "cpu_s": time.process_time() - began[1]}
         if check_every:
             check(core)
         run.writer.close()
     return took
+
+
+def _open_journal(run: _Run, saved: Checkpoint | None) -> JournalFile | None:
+    from eru_sim.journal_file import JournalFile
+
+    if run.arguments.journal is None:
+        return None
+    path = Path(run.arguments.journal).expanduser()
+    resume = None if saved is None or saved.mark is None else (saved.mark, saved.writer)
+    return JournalFile(path, keep=run.arguments.checkpoint is not None, resume=resume)
+
+
+def _header(run: _Run) -> Header:
+    from scheduler.journal import Header
+
+    notes: dict[str, Any] = {
+        "source": run.arguments.source,
+        "cluster": run.machines.spec,
+        "seed": run.arguments.seed,
+        "assumptions": run.assumptions,
+    }
+    if run.horizon_ns is not None:
+        notes["horizon_ns"] = run.horizon_ns
+    return Header(config=run.config, notes=notes)
+
+
+def _saver(run: _Run, parts: dict[str, Part], file: JournalFile | None, saved: Checkpoint | None) -> Saver:
+    """Return what saves the run from now on; a run that begins is saved at once."""
+    from eru_sim.checkpoint import Checkpoint, Saver, digests_of_inputs, parse_every, write
+    from scheduler import snapshot
+
+    arguments, core, writer = run.arguments, run.core, run.writer
+    assert arguments.checkpoint is not None
+    assert writer is not None
+    path = Path(arguments.checkpoint).expanduser()
+    inputs = digests_of_inputs(arguments) if saved is None else saved.inputs
+
+    def save(is_over: bool) -> None:
+        checkpoint = Checkpoint(
+            arguments=arguments,
+            inputs=inputs,
+            is_over=is_over,
+            writer=writer.dump(),
+            mark=None if file is None else file.mark(),
+            core=snapshot.dump(core),
+            parts={name: part.dump() for name, part in parts.items()},
+        )
+        write(path, checkpoint)
+
+    if saved is None:
+        save(False)
+    return Saver(parse_every(arguments.every), save, batches=writer.batches, at_ns=core.at_ns)
 
 
 def _summary(run: _Run, timing: dict[str, float]) -> dict[str, Any]:
@@ -252,9 +396,10 @@ def _summary(run: _Run, timing: dict[str, float]) -> dict[str, Any]:
     return {
         "policy": run.choice.name,
         "policy_params": run.choice.params,
-        "source": run.source,
+        "queue": str(run.queue),
+        "source": run.arguments.source,
         "cluster": run.machines.spec,
-        "seed": run.seed,
+        "seed": run.arguments.seed,
         "plugins": [plugin.name for plugin in core.config.plugins],
         "overcommit": dict(core.config.overcommit),
         "nodes": len(core.cluster.by_id),
@@ -272,6 +417,7 @@ def _summary(run: _Run, timing: dict[str, float]) -> dict[str, Any]:
         "rejected": parts["rejected"],
         "lost": parts["lost"],
         "evicted": counters.evicted,
+        "preempted": counters.preempted,
         "start_failures": counters.start_failures,
         "stale_completions": counters.stale,
         "refused_requests": counters.refused,
@@ -299,7 +445,13 @@ def tables_of(result: ReplayResult) -> dict[str, bytes]:
 
     delays = pd.DataFrame({"delay_s": result.delays_s})
     placement = result.placement.drop(columns="assignments")
-    frames = {"timeline": result.timeline, "nodes": result.nodes, "placement": placement, "delays": delays}
+    frames = {
+        "timeline": result.timeline,
+        "nodes": result.nodes,
+        "placement": placement,
+        "outcomes": result.outcomes,
+        "delays": delays,
+    }
     summary = msgspec.json.format(msgspec.json.encode(result.summary)) + b"\n"
     return {"summary.json": summary} | {f"{name}.parquet": frame.to_parquet() for name, frame in frames.items()}
 

@@ -61,6 +61,8 @@ class Cluster:
         self.by_id: dict[str, Node] = {}
         self.open_mask: MaskArray = np.zeros(64, dtype=np.uint8)
         """1 where a row is ready for new work; longer than the number of rows."""
+        self.nominated: dict[NodeIndex, str] = {}
+        """The rows that are held for a workload that preempts; closed for all others. For reading only."""
         self.live_count = 0
         self.live_capacity: list[int] = []
         """The physical capacity of all live nodes, by dimension; empty before the first node."""
@@ -185,9 +187,17 @@ class Cluster:
         return self.marks.by_domain((family, value), level)
 
     def _open(self, node: Node) -> None:
-        self.open_mask[node.row] = node.state is NodeState.READY
+        self.open_mask[node.row] = node.state is NodeState.READY and node.row not in self.nominated
         self._open_domains.clear()
         self.marks.version += 1
+
+    def nominate(self, row: NodeIndex, workload_id: str) -> None:
+        """Hold the row for a workload; for nobody any more with ""."""
+        if workload_id:
+            self.nominated[row] = workload_id
+        else:
+            del self.nominated[row]
+        self._open(self.nodes[row])
 
     def set_facts(
         self,

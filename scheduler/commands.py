@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-StopReason = Literal["kill", "evict", "hold", "fence", "replace"]
+StopReason = Literal["kill", "evict", "preempt", "hold", "fence", "replace"]
 Outcome = Literal[
     "running", "stopped", "updated", "update_failed", "replaced", "rolled_back", "dissociated", "drained",
     "changed", "fixed",
@@ -36,7 +36,8 @@ class StartWorkload(Command, frozen=True, tag="start_workload"):
 class StopWorkload(Command, frozen=True, tag="stop_workload"):
     """Stop that generation, and remove what is left of it unless ``reason`` is "hold". Answered by stopped.
 
-    ``reason``: the user removes it (kill), it moves elsewhere (evict), it is to be started again here as it is (hold)
+    ``reason``: the user removes it (kill), it moves elsewhere (evict), it makes
+    way for work of higher priority (preempt), it is to be started again here as it is (hold)
     or with another image (replace), or it was superseded while its node was lost (fence).
     """
 

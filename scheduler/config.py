@@ -32,6 +32,13 @@ class PolicyConfig(msgspec.Struct, frozen=True):
     params: Mapping[str, Any] = {}
 
 
+class QueueConfig(msgspec.Struct, frozen=True):
+    """A queue discipline by name, with its parameters."""
+
+    name: str = "priority"
+    params: Mapping[str, Any] = {}
+
+
 class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decisions depend on besides events.
 
@@ -44,6 +51,7 @@ class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     dimensions: tuple[Dimension, ...] = (CPU, MEMORY)
     plugins: tuple[PluginConfig, ...] = ()
     policy: PolicyConfig = PolicyConfig()
+    queue: QueueConfig = QueueConfig()
     overcommit: Mapping[str, float] = {}
     scheduling_pass: Literal["instant", "event"] = "instant"
     deadline_ns: int = 600 * SECOND_NS

@@ -2,8 +2,8 @@
 
 Theory of operation. A step applies the events of a batch in their fixed class order; each handler (`workload_events`,
 `node_events`) changes records through `CoreState`, and notes what was freed. Then one scheduling pass runs to a fixed
-point: it works through the queue until every class with waiting workloads has been refused. Everything the core wants
-done comes back as commands; it never calls anybody.
+point: the queue discipline (`scheduler.disciplines`) places what may start, until nothing is left that may. Everything
+the core wants done comes back as commands; it never calls anybody.
 
 A handler never raises on what a user or an engine may say. A request that makes no sense is answered with
 `PublishResult(outcome="refused")`; a completion that no longer means anything is *stale*: counted, and otherwise
@@ -23,22 +23,23 @@ from scheduler.commands import AnyCommand
 from scheduler.config import CoreConfig, PolicyConfig
 from scheduler.deployments import Deployments
 from scheduler.diagnosis import Diagnosis
+from scheduler.disciplines.base import Queue
 from scheduler.events import AnyEvent, DeploymentRequested, PolicyChanged, WorkloadsSubmitted
 from scheduler.ledger import Ledger
 from scheduler.lifecycle import State, Trigger
+from scheduler.maintenance import Maintenance
 from scheduler.node_events import NodeEvents
 from scheduler.operations import Counters, Operation
-from scheduler.plan import NO_ROW, Plan, Planner
+from scheduler.placing import Placer
+from scheduler.plan import Plan, Planner
 from scheduler.policies import Policy, PolicyFactory, make_policy
 from scheduler.ports import ResourcePlugin
-from scheduler.queue import PendingQueue
+from scheduler.preemption import Preemption
 from scheduler.reallocs import ReallocEvents
 from scheduler.replacements import ReplacementEvents
 from scheduler.request_classes import RequestClass
-from scheduler.resources import Assignments
 from scheduler.state import CoreState, Handlers
 from scheduler.strategies import StrategyError, total_capacity
-from scheduler.types import NodeIndex
 from scheduler.workload import Fence, Workload
 from scheduler.workload_events import WorkloadEvents
 
@@ -82,21 +83,28 @@ class Core:
         self.cluster: Cluster = self.state.cluster
         self.ledger: Ledger = self.state.ledger
         self.planner: Planner = self.state.planner
-        self.queue: PendingQueue = self.state.queue
+        self.queue: Queue = self.state.queue
         self.counters: Counters = self.state.counters
         self.workloads: dict[str, Workload] = self.state.workloads
         self.on_row: list[dict[str, Workload]] = self.state.on_row
         self.fences: Mapping[tuple[str, int], Fence] = self.state.fences.by_key
         self.operations: dict[str, Operation] = self.state.results.operations
         self._policy_factory = policy_factory
+        self._discipline = self.state.discipline
+        self._placer = Placer(self.state)
+        self._preemption = Preemption(self.state, self._placer)
         self._deployments = Deployments(self.state)
         self._replacements = ReplacementEvents(self.state)
+        nodes = NodeEvents(self.state)
+        maintenance = Maintenance(self.state, nodes)
         self._pass_per_event = config.scheduling_pass == "event"
         self._handlers: Handlers = {
-            **WorkloadEvents(self.state).handlers,
-            **NodeEvents(self.state).handlers,
+            **WorkloadEvents(self.state, maintenance).handlers,
+            **nodes.handlers,
+            **maintenance.handlers,
             **ReallocEvents(self.state).handlers,
             **self._replacements.handlers,
+            **self._preemption.handlers,
             DeploymentRequested: self._on_deployment_requested,
             PolicyChanged: self._on_policy_changed,
         }
@@ -187,11 +195,12 @@ class Core:
         return self.planner.diagnose(self.planner.classes.by_id[self.workloads[workload_id].class_id])
 
     def _schedule(self) -> None:
-        state, queue, ledger = self.state, self.queue, self.ledger
-        while queue.ready or ledger.freed_rows or ledger.freed_pools or ledger.marks_seen != ledger.marks.version:
-            if not queue.begin_pass(ledger):
-                break
-            self._work_off_queue()
+        state, ledger = self.state, self.ledger
+        if state.cluster.nominated:
+            self._preemption.place_nominated()
+        self._discipline.run(self._placer)
+        if state.preemptors:
+            self._preemption.run()
         if state.impatient:
             self._reject_impatient()
         if state.deployments:
@@ -202,18 +211,6 @@ class Core:
             if ledger.marks_seen != ledger.marks.version:
                 self._schedule()
 
-    def _work_off_queue(self) -> None:
-        queue, planner, counters = self.queue, self.planner, self.counters
-        while (ready := queue.next_class()) is not None:
-            request_class, workload, rows = ready
-            row, assignments = planner.choose(request_class, counters.decisions, rows)
-            counters.decisions += 1
-            if row == NO_ROW:
-                queue.block(request_class)
-            else:
-                self._place(workload, row, assignments)
-                queue.take(request_class)
-
     def _reject_impatient(self) -> None:
         diagnoses: dict[int, str] = {}
         for workload in self.state.impatient:
@@ -222,17 +219,6 @@ class Core:
                     diagnoses[workload.class_id] = str(self.diagnose(workload.workload_id))
                 self.state.end(workload, Trigger.REFUSED, diagnoses[workload.class_id])
         self.state.impatient.clear()
-
-    def _place(self, workload: Workload, row: NodeIndex, assignments: Assignments | None) -> None:
-        state, counters = self.state, self.counters
-        state.hold(workload, row, assignments)
-        workload.generation += 1
-        counters.placements += 1
-        if workload.generation == 1:
-            counters.placed += 1
-            workload.placed_ns = state.at_ns
-        state.move(workload, Trigger.PLACED)
-        state.command_start(workload)
 
     def _on_deployment_requested(self, event: DeploymentRequested) -> None:
         spec = event.spec

@@ -57,7 +57,12 @@ class WorkloadsSubmitted(_Exogenous, frozen=True, tag="workloads_submitted"):
 
     ``payloads`` maps a plugin name to what is asked of it beyond the dimensions. ``pool`` "" means any pool.
     ``app`` and ``entrypoint`` say of what deployable it is a copy, and of which command variant.
-    ``estimate_ns`` is the submitter's own run-time estimate. A higher ``priority`` goes first.
+    ``estimate_ns`` is the submitter's own run-time estimate, ``deadline_ns`` the instant by which it should have ended.
+    A higher ``priority`` goes first. The copies of a ``gang`` are placed all at once or not at all, and when one
+    has to move, all do; if that long after the submission they have not been placed, they are rejected
+    (``gang_timeout_ns``).
+
+    What ``preempts`` has work of lower priority stopped if it does not fit otherwise.
 
     ``on_unschedulable``: wait in the queue, or be rejected at once. ``on_start_failure``: fail, retry after a backoff
     (at most ``start_retries`` times), or the same but never again on a node where it failed.
@@ -76,6 +81,10 @@ class WorkloadsSubmitted(_Exogenous, frozen=True, tag="workloads_submitted"):
     app: str = ""
     entrypoint: str = ""
     estimate_ns: int | None = None
+    deadline_ns: int | None = None
+    gang: bool = False
+    gang_timeout_ns: int | None = None
+    preempts: bool = False
     payloads: Mapping[str, Any] | None = None
     on_unschedulable: OnUnschedulable = "queue"
     on_start_failure: OnStartFailure = "retry"
@@ -148,6 +157,17 @@ class ReplaceRequested(_Exogenous, frozen=True, tag="replace_requested"):
     step: int = 1
     gate: Gate = "started"
     gate_timeout_ns: int = 300_000_000_000
+
+
+class DisruptionBudgetSet(_Exogenous, frozen=True, tag="disruption_budget_set"):
+    """From now on preemption must leave all but ``unavailable_max`` live workloads of an app, or of a job, starting or
+    running; None for as many as it likes. What is unavailable for other reasons counts.
+    """
+
+    event_class: ClassVar[EventClass] = EventClass.OPERATOR
+    app: str = ""
+    job_id: str = ""
+    unavailable_max: int | None = None
 
 
 class DissociateRequested(_Exogenous, frozen=True, tag="dissociate_requested"):
@@ -259,6 +279,26 @@ class NodeDrainRequested(_Exogenous, frozen=True, tag="node_drain_requested"):
     operation_id: str = ""
 
 
+class MaintenancePlanned(_Exogenous, frozen=True, tag="maintenance_planned"):
+    """The nodes will be under maintenance from ``start_ns`` until ``end_ns``: they are drained from ``drain_ns`` before
+    the start on, and when it is over they are again as they were.
+    """
+
+    event_class: ClassVar[EventClass] = EventClass.NODE
+    window_id: str
+    node_ids: tuple[str, ...]
+    start_ns: int
+    end_ns: int
+    drain_ns: int = 0
+
+
+class MaintenanceCancelled(_Exogenous, frozen=True, tag="maintenance_cancelled"):
+    """A window is over now, or will not be."""
+
+    event_class: ClassVar[EventClass] = EventClass.NODE
+    window_id: str
+
+
 class NodeLost(_Exogenous, frozen=True, tag="node_lost"):
     """The node cannot be reached. Its work is rescheduled or lost; its resources stay held until confirmed gone."""
 
@@ -360,6 +400,7 @@ AnyEvent = (
     | DeploymentRequested
     | ReallocRequested
     | ReplaceRequested
+    | DisruptionBudgetSet
     | DissociateRequested
     | RemovalRequested
     | StopRequested
@@ -371,6 +412,8 @@ AnyEvent = (
     | NodeCordoned
     | NodeUncordoned
     | NodeDrainRequested
+    | MaintenancePlanned
+    | MaintenanceCancelled
     | NodeLost
     | NodeReturned
     | NodeRemoved

@@ -15,16 +15,10 @@ class Fences:
         self._by_key: dict[tuple[str, int], Fence] = {}
         self._on_row: dict[NodeIndex, dict[tuple[str, int], Fence]] = {}
         self._of_id: dict[str, int] = {}
-
-    @property
-    def by_key(self) -> Mapping[tuple[str, int], Fence]:
+        self.by_key: Mapping[tuple[str, int], Fence] = self._by_key
         """By workload id and generation. For reading only."""
-        return self._by_key
-
-    @property
-    def workload_ids(self) -> Mapping[str, int]:
+        self.workload_ids: Mapping[str, int] = self._of_id
         """The workloads of which an instance is fenced, with how many. For reading only."""
-        return self._of_id
 
     def __iter__(self) -> Iterator[Fence]:
         return iter(self._by_key.values())

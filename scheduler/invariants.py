@@ -7,9 +7,12 @@ import numpy as np
 from scheduler import kernels
 from scheduler.cluster import NodeState
 from scheduler.core import Core
+from scheduler.expected_ends import expected_end_ns
+from scheduler.gangs import is_coming
 from scheduler.lifecycle import HOLDING, TERMINAL, State
 from scheduler.marks import Mark
 from scheduler.policies import LinearPolicy
+from scheduler.tenants import TenantUsage
 
 
 class InvariantError(AssertionError):
@@ -24,6 +27,7 @@ def check(core: Core) -> None:
     _check_pools(core)
     _check_live_sums(core)
     _check_queue(core)
+    _check_ends(core)
     _check_caches(core)
 
 
@@ -131,18 +135,47 @@ def _check_live_sums(core: Core) -> None:
     counted = core.cluster.live_capacity
     _require(not live or physical == counted, f"live nodes have {physical}, but {counted} is counted")
     _require(len(live) == core.cluster.live_count, f"{len(live)} nodes are live, {core.cluster.live_count} counted")
-    open_rows = [node.state is NodeState.READY for node in core.cluster.nodes]
+    nominated = {w.nominated_row: w.workload_id for w in core.workloads.values() if w.nominated_row >= 0}
+    _require(
+        nominated == core.cluster.nominated, f"nominated are {core.cluster.nominated}, but {nominated} is recorded"
+    )
+    open_rows = [node.state is NodeState.READY and node.row not in nominated for node in core.cluster.nodes]
     _require(core.cluster.open_mask[: len(open_rows)].astype(bool).tolist() == open_rows, "the open mask is wrong")
 
 
 def _check_queue(core: Core) -> None:
     queued = {workload.workload_id for workload in core.queue.workloads()}
     expected = {workload.workload_id for workload in core.workloads.values() if workload.state is State.QUEUED}
+    gathering = core.state.gangs.gathering
+    _require(queued.isdisjoint(gathering), "a copy of a gang is in the queue and gathering")
+    for workload in gathering.values():
+        coming = any(is_coming(member) for member in core.state.gangs.members(workload.spec))
+        _require(coming and workload.state is State.QUEUED, f"{workload.workload_id} gathers, but nobody is to come")
+    expected -= set(gathering)
     demand = np.zeros(core.ledger.dimension_count, dtype=np.int64)
     for workload in core.queue.workloads():
         demand += np.array(core.planner.classes.by_id[workload.class_id].request)
     _require(demand.tolist() == core.queue.demand(), f"the queue asks {demand}, but {core.queue.demand()} is counted")
     _require(queued == expected, f"the queue holds {sorted(queued ^ expected)} wrongly, or lacks them")
+
+
+def _check_ends(core: Core) -> None:
+    """The expected ends and the shares of tenants are what the records say."""
+    state = core.state
+    if state.ends is not None:
+        held = [w for w in core.workloads.values() if w.row >= 0 and w.state is not State.STOPPED]
+        expected = sorted((expected_end_ns(w), w.sequence) for w in held)
+        noted = [(end_ns, sequence) for end_ns, sequence, _ in state.ends.entries]
+        _require(noted == expected, f"expected ends are {noted}, not {expected}")
+    if state.tenants is not None:
+        usage = TenantUsage(core.ledger.dimension_count)
+        for workload in core.workloads.values():
+            if workload.row >= 0:
+                usage.add(workload.spec.tenant, core.planner.classes.by_id[workload.class_id].request, 1)
+        _require(
+            usage.by_path == state.tenants.by_path,
+            f"tenants hold {usage.by_path}, but {state.tenants.by_path} is counted",
+        )
 
 
 def _check_caches(core: Core) -> None:
@@ -162,10 +195,19 @@ def _check_caches(core: Core) -> None:
 
 
 def check_liveness(core: Core) -> None:
-    """Raise `InvariantError` where a queued workload would fit somewhere: nothing may wait without a reason."""
+    """Raise `InvariantError` where a queued workload would fit somewhere: nothing may wait without a reason.
+
+    The discipline may have one, and a gang waits until there is room for all of it.
+    """
     seen: set[int] = set()
     for workload in core.queue.workloads():
-        if workload.class_id not in seen:
-            seen.add(workload.class_id)
-            diagnosis = core.diagnose(workload.workload_id)
+        if workload.class_id in seen or core.state.discipline.excuse(core.state, workload):
+            continue
+        seen.add(workload.class_id)
+        diagnosis = core.diagnose(workload.workload_id)
+        if diagnosis.fitting and workload.spec.gang:
+            request_class = core.planner.classes.by_id[workload.class_id]
+            plan = core.planner.dry_run(request_class, request_class.queued, core.counters.decisions)
+            _require(plan.unplaced > 0, f"gang {request_class.gang} waits, but all {request_class.queued} copies fit")
+        else:
             _require(not diagnosis.fitting, f"{workload.workload_id} waits, but {diagnosis}")

@@ -100,19 +100,40 @@ class DecisionDigest:
         return self.state.hex()
 
 
+class WriterState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a writer is: the hashes of the header, of the last batch and of the placements, and how many batches."""
+
+    header: bytes
+    chain: bytes
+    decisions: bytes
+    batches: int
+
+    def is_end(self, text: bytes) -> bool:
+        """Whether ``text`` can be the last bytes of the journal as it is now; all of it while that is the header."""
+        if self.batches:
+            return text.endswith(b',"hash":"%b"}\n' % self.chain.hex().encode())
+        return text.endswith(b"\n") and _hash(b"", text[:-1]) == self.header
+
+
 class JournalWriter:
     """Turns batches into lines and keeps both digests.
 
-    ``sink`` gets every line as bytes, the header at once. Without one only the digests are kept.
+    ``sink`` gets every line as bytes, the header at once. Without one only the digests are kept. ``resume`` goes on
+    where another writer was: ``sink`` has what that one wrote, and `JournalError` says that its header was another.
     """
 
-    def __init__(self, header: Header, sink: Callable[[bytes], object] | None = None) -> None:
+    def __init__(
+        self, header: Header, sink: Callable[[bytes], object] | None = None, *, resume: WriterState | None = None
+    ) -> None:
         encoded = _encode(header)
         self._sink = sink
-        self._state = _hash(b"", encoded)
-        self._decisions = DecisionDigest()
-        self.batches = 0
-        if sink is not None:
+        self._header = _hash(b"", encoded)
+        self._state = self._header if resume is None else resume.chain
+        self._decisions = DecisionDigest(b"" if resume is None else resume.decisions)
+        self.batches = 0 if resume is None else resume.batches
+        if resume is not None and resume.header != self._header:
+            raise JournalError("header: not that of the run to be resumed; use the same inputs and version of eru")
+        if sink is not None and resume is None:
             sink(encoded + b"\n")
 
     def append(self, at_ns: int, events: list[AnyEvent], commands: list[AnyCommand], term: int = 0) -> None:
@@ -124,6 +145,12 @@ class JournalWriter:
             self._decisions.add(at_ns, commands)
         if self._sink is not None:
             self._sink(b'{"batch":%b,"hash":"%b"}\n' % (encoded, state.hex().encode()))
+
+    def dump(self) -> WriterState:
+        """Where the writer is now."""
+        return WriterState(
+            header=self._header, chain=self._state, decisions=self._decisions.state, batches=self.batches
+        )
 
     def close(self) -> None:
         """Write the footer, which shows that the journal is whole."""

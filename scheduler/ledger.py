@@ -10,6 +10,7 @@ those), and the *freed rows* of the current batch (only what was freed can make 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -42,14 +43,16 @@ class Claim(msgspec.Struct, frozen=True):
     slots: Mapping[str, Mapping[str, int]] = {}
 
     def surplus(self, other: Claim) -> Claim:
-        """What this claim has more of than ``other``, amounts and slots; charges and marks must be the same."""
+        """What this claim has more of than ``other``: amounts, slots and marks; charges must be the same."""
+        marks = tuple((Counter(self.marks) - Counter(other.marks)).elements())
         slots = {}
         for plugin, amounts in self.slots.items():
             less = other.slots.get(plugin, {})
             more = {slot: n - less.get(slot, 0) for slot, n in amounts.items() if n > less.get(slot, 0)}
             if more:
                 slots[plugin] = more
-        return Claim(tuple(max(0, a - b) for a, b in zip(self.request, other.request, strict=True)), slots=slots)
+        request = tuple(max(0, a - b) for a, b in zip(self.request, other.request, strict=True))
+        return Claim(request, marks=marks, slots=slots)
 
     def plus(self, other: Claim) -> Claim:
         """Both together."""
@@ -327,6 +330,13 @@ class Ledger:
         self.marks.count(row, marks, change)
         if self._undo is not None:
             self._undo.append((self._mark, (row, marks, -change)))
+
+    def take_note(self) -> bool:
+        """Whether anything was freed, or any mark changed, since this was last asked."""
+        freed = bool(self.freed_rows) or self.freed_pools or self.marks_seen != self.marks.version
+        self.freed_rows.clear()
+        self.freed_pools, self.marks_seen = False, self.marks.version
+        return freed
 
     def pool_free(self, pool: str) -> int | None:
         """What is left of a cluster-wide pool; None where there is no limit."""

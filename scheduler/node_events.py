@@ -140,16 +140,22 @@ class NodeEvents:
         node = self._node(event.node_id, NodeState.CORDONED, NodeState.DRAINING)
         if node is None:
             return
-        if node.drain_operation_id:
-            self.state.results.answer(node.drain_operation_id, node.node_id, "refused", "the node was uncordoned")
-            node.drain_operation_id = ""
-        self._set_node_state(node, NodeState.READY)
+        self.end_drain(node, NodeState.READY, "the node was uncordoned")
+
+    def end_drain(self, node: Node, after: NodeState, why: str) -> None:
+        """The node is ready or cordoned from now on; whoever waits for a drain of it is told why that is over."""
+        self._note_drain_interrupted(node, why)
+        self._set_node_state(node, after)
 
     def _on_node_drain_requested(self, event: NodeDrainRequested) -> None:
         node = self._node(event.node_id, NodeState.READY, NodeState.CORDONED, operation_id=event.operation_id)
         if node is None or not self.state.results.open(event.operation_id, "drain", 1):
             return
         node.drain_operation_id = event.operation_id
+        self.drain(node)
+
+    def drain(self, node: Node) -> None:
+        """Close a node and have its work move."""
         self._set_node_state(node, NodeState.DRAINING)
         for workload in list(self.state.on_row[node.row].values()):
             if workload.state in (State.STARTING, State.RUNNING):

@@ -13,8 +13,9 @@ class Counters(msgspec.Struct):
 
     ``decisions`` counts evaluations that ended in a placement or a refusal, a whole deployment as one; ``placements``
     includes repeated ones of one workload, ``placed`` only the first; ``deployments_rejected`` counts whole
-    deployments; ``evicted`` counts moves off a drained or lost node; ``updated`` and ``replaced`` count what came to a
-    good end; ``stale`` counts completions that were ignored, ``refused`` requests that made no sense.
+    deployments; ``evicted`` counts moves off a drained or lost node, ``preempted`` victims of preemption; ``updated``
+    and ``replaced`` count what came to a good end; ``stale`` counts completions that were ignored, ``refused`` requests
+    that made no sense.
     """
 
     submitted: int = 0
@@ -26,6 +27,7 @@ class Counters(msgspec.Struct):
     updated: int = 0
     replaced: int = 0
     evicted: int = 0
+    preempted: int = 0
     start_failures: int = 0
     stale: int = 0
     refused: int = 0

@@ -26,6 +26,7 @@ import numpy as np
 from scheduler import kernels
 from scheduler.cluster import NodeState
 from scheduler.diagnosis import Diagnosis
+from scheduler.draws import uniform_draw as uniform_draw
 from scheduler.policies import LinearPolicy, Policy, RandomPolicy
 from scheduler.ports import UNLIMITED, Cap, NodeColumns
 from scheduler.request_classes import ClassTable, RequestClass, ScoreColumn
@@ -33,7 +34,6 @@ from scheduler.resources import Assignments, PluginError, Resources
 from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
 
 NO_ROW = -1
-_MASK64 = (1 << 64) - 1
 
 
 class PolicyError(Exception):
@@ -62,14 +62,6 @@ class Shares(NamedTuple):
     assignments: list[list[Assignments]] | None
 
 
-def uniform_draw(seed: int, decision: int) -> float:
-    """A number in [0, 1) that depends on nothing but its arguments (SplitMix64, Steele et al., OOPSLA 2014)."""
-    z = (seed * 0x9E3779B97F4A7C15 + (decision + 1) * 0xBF58476D1CE4E5B9) & _MASK64
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
-    return ((z ^ (z >> 31)) >> 11) / (1 << 53)
-
-
 class Planner:
     """Chooses rows for request classes. Owns the caches; ledger and cluster belong to the core."""
 
@@ -91,6 +83,13 @@ class Planner:
         self._shared_weights: FloatArray | None = None
         self._shared_weights_epoch = -1
         self._scratch_mask: MaskArray = np.zeros(0, dtype=np.uint8)
+        self._shown_rows: Int64Array | None = None
+        self._shown_at = -1, -1
+        self._shown: NodeColumns
+        """The columns that were shown last: filters and scores look at the same rows, one after the other."""
+        self._changes_of = -1, -1
+        self._changes: Int64Array = np.zeros(0, dtype=np.int64)
+        """The rows touched between the two versions."""
 
     # -- what the caches depend on --------------------------------------------------------------------------------
 
@@ -114,11 +113,15 @@ class Planner:
         if rows is None:
             rows = np.arange(ledger.row_count)
             free, total = ledger.free[:, : ledger.row_count], ledger.total[:, : ledger.row_count]
+        elif rows is self._shown_rows and self._shown_at == (ledger.version, self.policy_epoch):
+            return self._shown
         else:
             free, total = ledger.free[:, rows], ledger.total[:, rows]
         shown = rows.view()
         shown.flags.writeable = free.flags.writeable = total.flags.writeable = False
-        return NodeColumns(self.dimensions, shown, free, total, self.reference)
+        self._shown_rows, self._shown_at = rows, (ledger.version, self.policy_epoch)
+        self._shown = NodeColumns(self.dimensions, shown, free, total, self.reference)
+        return self._shown
 
     # -- one decision ---------------------------------------------------------------------------------------------
 
@@ -147,9 +150,12 @@ class Planner:
         asked, policy = request_class.asked, self.policy
         assert asked is not None
         preferred = None
-        if policy.reads in asked.exact and asked.uniform is None:
+        wishes = type(policy).prefer is not Policy.prefer
+        if wishes and policy.reads in asked.exact and asked.uniform is None:
             draw = uniform_draw(getattr(policy, "seed", 0), ~decision)
-            preferred = policy.prefer(self.ledger.slots[policy.reads].node(row), asked.payloads[policy.reads], draw)
+            node = self._with_slots(self.columns(np.array([row])), policy.reads)
+            request = np.array(request_class.request, dtype=np.int64)
+            preferred = policy.prefer(node, request, asked.payloads[policy.reads], draw)
         if preferred is None:
             return next(iter(self.resources.assign(request_class, row, 1)), None)
         return self.resources.assign_preferring(request_class, row, {policy.reads: preferred})
@@ -166,23 +172,27 @@ class Planner:
         if refused:
             mask, capped = mask.copy(), True
             mask[list(refused)] = 0
-        if capped and rows is None:
+        policy = self.policy
+        if rows is None and (capped or policy.relates_rows):
             rows = np.arange(self.ledger.row_count)
         if rows is not None:
             return self._choose_among(request_class, decision, mask, rows)
-        policy = self.policy
         if isinstance(policy, RandomPolicy):
             return self._draw(request_class, policy, decision, mask)
         if type(policy).normalise is not Policy.normalise:
-            return self._choose_normalised(request_class, mask)
-        if request_class.asked is not None and request_class.asked.scored:
-            moving = request_class.asked.coupling == "domain"
-            column = None if moving else self.classes.column_of(request_class, self.ledger.free.shape[1])
-            return self._choose_by_score(request_class, column, mask)
-        column = self.classes.column_of(request_class, self.ledger.free.shape[1])
-        if isinstance(policy, LinearPolicy):
+            return self._choose_normalised(request_class, decision, mask)
+        column = self._column_of(request_class)
+        scored = request_class.asked is not None and len(request_class.asked.scored) > 0
+        if isinstance(policy, LinearPolicy) and not scored:
             return self._choose_linear(request_class, column, mask)
         return self._choose_by_score(request_class, column, mask)
+
+    def _column_of(self, request_class: RequestClass) -> ScoreColumn | None:
+        """The score column; None for a first use, and where scores change on rows that do not."""
+        asked = request_class.asked
+        if asked is not None and asked.scored and asked.coupling == "domain":
+            return None
+        return self.classes.column_of(request_class, self.ledger.free.shape[1])
 
     def _adopt_policy(self, request_class: RequestClass) -> None:
         request_class.policy_epoch = self.policy_epoch
@@ -241,8 +251,13 @@ class Planner:
         ledger = self.ledger
         if seen < 0 or ledger.version - seen > len(ledger.change_log):
             return None
-        entries = np.arange(seen, ledger.version) & (len(ledger.change_log) - 1)
-        return np.unique(ledger.change_log[entries])
+        if self._changes_of != (seen, ledger.version):
+            entries = np.arange(seen, ledger.version) & (len(ledger.change_log) - 1)
+            rows = np.sort(ledger.change_log[entries])
+            is_first = np.ones(len(rows), dtype=np.bool_)
+            np.not_equal(rows[1:], rows[:-1], out=is_first[1:])
+            self._changes_of, self._changes = (seen, ledger.version), rows[is_first]
+        return self._changes
 
     def _choose_by_score(self, request_class: RequestClass, column: ScoreColumn | None, mask: MaskArray) -> NodeIndex:
         row_count = self.ledger.row_count
@@ -258,17 +273,18 @@ class Planner:
             kernels.put_scores(column.scores, column.block_best, rows, values, row_count)
         return int(kernels.best_of_blocks(column.scores, column.block_best, row_count))
 
-    def _choose_normalised(self, request_class: RequestClass, mask: MaskArray) -> NodeIndex:
-        column = self.classes.column_of(request_class, self.ledger.free.shape[1])
+    def _choose_normalised(self, request_class: RequestClass, decision: int, mask: MaskArray) -> NodeIndex:
+        column = self._column_of(request_class)
         if column is None:
-            return self._best_of(self._normalised(self._scores(request_class, mask, None)))
+            return self._best_of(self._normalised(self._scores(request_class, mask, None), decision))
         self._choose_by_score(request_class, column, mask)
-        return self._best_of(self._normalised(column.scores[: self.ledger.row_count]))
+        return self._best_of(self._normalised(column.scores[: self.ledger.row_count], decision))
 
-    def _normalised(self, scores: FloatArray) -> FloatArray:
+    def _normalised(self, scores: FloatArray, decision: int) -> FloatArray:
         fits = scores > -np.inf
         result = np.full_like(scores, -np.inf)
-        result[fits] = self.policy.normalise(scores[fits])
+        if fits.any():
+            result[fits] = self.policy.normalise(scores[fits], decision)
         return result
 
     def _scores(self, request_class: RequestClass, mask: MaskArray, rows: Int64Array | None) -> FloatArray:
@@ -278,8 +294,8 @@ class Planner:
         if policy.reads in self.exact:
             asked = request_class.asked
             payload = asked.payloads.get(policy.reads) if asked is not None else None
-            seen = columns._replace(slots=self.ledger.slots[policy.reads].columns(columns.rows))
-            values = np.asarray(policy.score_slots(seen, request, payload))
+            shown = self._with_slots(columns, policy.reads)
+            values = np.asarray(policy.score_slots(shown, request, payload, self.cluster))
         else:
             values = np.asarray(policy.score(columns, request))
         if values.shape != columns.rows.shape:
@@ -292,6 +308,9 @@ class Planner:
             for name in request_class.asked.scored:
                 values = values + self._preference(name, request_class.asked.payloads[name], columns)
         return np.where(fits, values, -np.inf)
+
+    def _with_slots(self, columns: NodeColumns, name: str) -> NodeColumns:
+        return columns._replace(slots=self.ledger.slots[name].columns(columns.rows))
 
     def _preference(self, name: str, payload: Any, columns: NodeColumns) -> FloatArray | float:
         """What a plugin adds to the policy's scores."""
@@ -325,7 +344,10 @@ class Planner:
                     free, request_class.need, request_class.weights, allowed, len(rows)
                 )  # fmt: skip
         else:
-            position = self._best_of(self._normalised(self._scores(request_class, mask, rows)))
+            if policy.relates_rows:
+                fits = (self.ledger.free[:, rows] >= request_class.need[:, None]).all(axis=0) & (mask[rows] != 0)
+                rows = rows[fits]
+            position = self._best_of(self._normalised(self._scores(request_class, mask, rows), decision))
         return int(rows[position]) if position >= 0 else NO_ROW
 
     def _draw(self, request_class: RequestClass, policy: RandomPolicy, decision: int, mask: MaskArray) -> NodeIndex:
@@ -386,7 +408,7 @@ class Planner:
     def _capacity(self, name: str, payload: Any, columns: NodeColumns) -> Int64Array | None:
         """What one plugin allows on ``columns.rows``."""
         if name in self.exact:
-            columns = columns._replace(slots=self.ledger.slots[name].columns(columns.rows))
+            columns = self._with_slots(columns, name)
         return self.plugins[name].capacity(payload, columns, self.cluster)
 
     def _place_filters(self, request_class: RequestClass, columns: NodeColumns) -> list[tuple[str, Any]]:
@@ -467,7 +489,7 @@ class Planner:
         for name, payload in asked.payloads.items() if asked is not None else ():
             shown = columns
             if name in self.exact:
-                shown = columns._replace(slots=self.ledger.slots[name].columns(columns.rows))
+                shown = self._with_slots(columns, name)
             part = self.plugins[name].usage(payload, shown, self.cluster)
             if part is not None:
                 parts.append(part)
@@ -495,6 +517,8 @@ class Planner:
             (str(state), np.array([node.state is not state for node in self.cluster.nodes], dtype=bool))
             for state in (NodeState.LOST, NodeState.CORDONED, NodeState.DRAINING)
         ]
+        if self.cluster.nominated:
+            checks.append(("nominated", ~np.isin(columns.rows, list(self.cluster.nominated))))
         checks += self._place_filters(request_class, columns)
         for dimension, free, need in zip(self.dimensions, columns.free, request_class.need, strict=True):
             checks.append((dimension.name, free >= need))

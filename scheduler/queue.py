@@ -2,8 +2,9 @@
 
 Theory of operation. Workloads of one class are interchangeable for placement, so if the first of them is refused, so
 are all: the class becomes *blocked*, and costs nothing until something that could help is freed. A scheduling pass
-hands out classes in the order of their first workloads (higher priority first, then earlier submission), so a large
-workload that does not fit never stands in the way of a small one behind it. There are two kinds:
+hands out classes in the order of their first workloads, so a large workload that does not fit never stands in the way
+of a small one behind it. The order is that of a key: higher priority first and then earlier submission, unless the
+discipline has another. There are two kinds of classes:
 
 * *ready* classes have not been refused yet, and may fit anywhere. They wait in a heap.
 * *blocked* classes can only fit on the rows that were freed since the last pass, as nothing else has improved. One
@@ -19,7 +20,7 @@ Between passes every class with waiting workloads is blocked.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -28,8 +29,11 @@ from scheduler.ledger import Ledger
 from scheduler.lifecycle import State
 from scheduler.request_classes import RequestClass
 from scheduler.types import Int64Array
-from scheduler.workload import Workload
+from scheduler.workload import Workload, by_priority
 
+QueueKey = Callable[[Workload], tuple[int, int]]
+"""The place of a workload in the queue, lowest first: two integers of 64 bits. The second is its sequence, so no two
+are equal; it does not change while the workload waits."""
 _Entry = tuple[int, int, Workload]
 _DEAD_ENTRIES_MAX = 64
 """Entries of workloads that left the queue from its middle are swept out beyond this, or when they are the most."""
@@ -42,7 +46,8 @@ class PendingQueue:
     A pass is `begin_pass`, then `next_class` until it returns None, each answered with `take` or `block`.
     """
 
-    def __init__(self, dimension_count: int) -> None:
+    def __init__(self, dimension_count: int, key: QueueKey = by_priority) -> None:
+        self._key = key
         self._waiting: dict[int, list[_Entry]] = {}
         self._classes: dict[int, RequestClass] = {}
         self.ready: list[tuple[int, int, int]] = []
@@ -61,8 +66,8 @@ class PendingQueue:
         """Add a queued workload. Its class becomes ready, unless it is blocked."""
         class_id = request_class.class_id
         request_class.queued += 1
-        negative_priority, sequence = workload.queue_key
-        entry = (negative_priority, sequence, workload)
+        rank, sequence = self._key(workload)
+        entry = (rank, sequence, workload)
         waiting = self._waiting.get(class_id)
         if waiting is None:
             self._waiting[class_id] = waiting = [entry]
@@ -72,9 +77,9 @@ class PendingQueue:
         if waiting[0] is entry:
             slot = self._slot_of.get(class_id)
             if slot is None:
-                heapq.heappush(self.ready, (negative_priority, sequence, class_id))
+                heapq.heappush(self.ready, (rank, sequence, class_id))
             else:
-                self._heads[slot] = negative_priority, sequence
+                self._heads[slot] = rank, sequence
 
     def drop(self, workload: Workload) -> None:
         """A workload, wherever it stands, leaves the queue; its state must have changed already."""
@@ -88,6 +93,8 @@ class PendingQueue:
         elif len(waiting) > 2 * request_class.queued + _DEAD_ENTRIES_MAX:
             waiting[:] = [entry for entry in waiting if entry[2].state is State.QUEUED]
             heapq.heapify(waiting)
+        if request_class.gang and class_id in self._slot_of:
+            self._make_ready(class_id)  # without this copy there may be room for the others
 
     @property
     def class_count(self) -> int:
@@ -114,6 +121,11 @@ class PendingQueue:
                 if workload.state is State.QUEUED:
                     yield workload
 
+    def members(self, request_class: RequestClass) -> list[Workload]:
+        """The queued workloads of a class that has some, in queue order."""
+        entries = [entry for entry in self._waiting[request_class.class_id] if entry[2].state is State.QUEUED]
+        return [workload for _, _, workload in sorted(entries, key=lambda entry: entry[:2])]
+
     def _first(self, class_id: int) -> _Entry | None:
         """The first entry of a class that is still queued; None, and the class is forgotten, when nothing is left."""
         waiting = self._waiting.get(class_id)
@@ -132,8 +144,8 @@ class PendingQueue:
 
     def begin_pass(self, ledger: Ledger) -> bool:
         """Take over what the ledger noted as freed; return whether there is anything to try."""
-        woken = ledger.freed_pools, ledger.marks_seen != ledger.marks.version
-        if any(woken):
+        if ledger.freed_pools or ledger.marks_seen != ledger.marks.version:
+            woken = ledger.freed_pools, ledger.marks_seen != ledger.marks.version
             ledger.freed_pools, ledger.marks_seen = False, ledger.marks.version
             for class_id in [c for c in self._slots if self._is_woken(c, *woken)]:
                 self._make_ready(class_id)
@@ -154,12 +166,12 @@ class PendingQueue:
         """
         blocked = self._first_blocked() if len(self._rows) else None
         while self.ready:
-            negative_priority, sequence, class_id = self.ready[0]
+            rank, sequence, class_id = self.ready[0]
             first = None if class_id in self._slot_of else self._first(class_id)
-            if first is None or first[:2] != (negative_priority, sequence):
+            if first is None or first[:2] != (rank, sequence):
                 # Overtaken by a workload that came later and goes first, or by an end in the queue.
                 heapq.heappop(self.ready)
-                if first is not None and first[:2] > (negative_priority, sequence):
+                if first is not None and first[:2] > (rank, sequence):
                     heapq.heappush(self.ready, (first[0], first[1], class_id))
                 continue
             if blocked is not None and blocked[:2] < first[:2]:
@@ -186,10 +198,10 @@ class PendingQueue:
                 return first
             self._heads[slot] = first[:2]
 
-    def take(self, request_class: RequestClass) -> None:
-        """The first workload of the class leaves the queue; its state must have changed already."""
+    def take(self, request_class: RequestClass, count: int = 1) -> None:
+        """The first workloads of the class leave the queue; their states must have changed already."""
         class_id = request_class.class_id
-        request_class.queued -= 1
+        request_class.queued -= count
         slot = self._slot_of.get(class_id)
         first = self._first(class_id)
         if slot is not None:
@@ -217,6 +229,15 @@ class PendingQueue:
             self._needs[slot] = request_class.need
             self._heads[slot] = self._waiting[class_id][0][:2]
         self._pointers[slot] = len(self._rows)
+
+    def settle(self, ledger: Ledger) -> None:
+        """Everything that waits has been refused."""
+        ledger.freed_rows.clear()
+        ledger.freed_pools = False
+        ledger.marks_seen = ledger.marks.version
+        self.begin_pass(ledger)
+        while (ready := self.next_class()) is not None:
+            self.block(ready[0])
 
     def _is_woken(self, class_id: int, pools_freed: bool, marks_changed: bool) -> bool:
         asked = self._classes[class_id].asked

@@ -22,8 +22,9 @@ from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
 NOTHING_ASKED = np.iinfo(np.int64).min
 _IDLE_CLASSES_MAX = 4096
 
-ClassKey = tuple[tuple[int, ...], str, bytes, tuple[NodeIndex, ...]]
-"""What is asked of the dimensions, node pool, canonical payloads, rows to avoid."""
+ClassKey = tuple[tuple[int, ...], str, bytes, tuple[NodeIndex, ...], str]
+"""What is asked of the dimensions, node pool, canonical payloads, rows to avoid, and the gang: each is a class of its
+own."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,19 +71,23 @@ class RequestClass:
     """What is known about one kind of request. Made by `ClassTable.create`; never by hand."""
 
     __slots__ = (
-        "asked", "avoid", "bound", "class_id", "column", "key", "mask", "mask_seen", "members", "need", "policy_epoch",
-        "pool", "queued", "request", "uses", "weights",
+        "asked", "avoid", "bound", "class_id", "column", "gang", "is_coupled", "is_plain", "key", "mask", "mask_seen",
+        "members", "need", "policy_epoch", "pool", "queued", "request", "uses", "weights",
     )  # fmt: skip
 
     def __init__(self, class_id: int, key: ClassKey, asked: Asked | None) -> None:
         self.class_id = class_id
         self.key = key
-        self.request, self.pool, _, self.avoid = key
+        self.request, self.pool, _, self.avoid, self.gang = key
         self.asked = asked
         """What plugins are asked; None where none is asked anything."""
         if asked is not None:
             self.request = tuple(a + b for a, b in zip(self.request, asked.demand, strict=True))
             """What one copy takes of the dimensions, the plugins' demands included."""
+        self.is_plain = asked is None and not self.pool and not self.avoid
+        """Whether nothing but quantities is asked, so that the mask of open rows is all that filters."""
+        self.is_coupled = asked is not None and asked.coupling != "none"
+        """Whether a placement of one copy can change what other rows allow."""
         self.need = need_of(self.request)
         self.weights: FloatArray | None = None
         self.policy_epoch = -1
@@ -98,16 +103,6 @@ class RequestClass:
         """How many workloads refer to the class."""
         self.queued = 0
         """How many of them are in the queue."""
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether nothing but quantities is asked, so that the mask of open rows is all that filters."""
-        return self.asked is None and not self.pool and not self.avoid
-
-    @property
-    def is_coupled(self) -> bool:
-        """Whether a placement of one copy can change what other rows allow."""
-        return self.asked is not None and self.asked.coupling != "none"
 
 
 class ClassTable:

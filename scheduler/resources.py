@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from scheduler.assignment import Assignment
 from scheduler.cluster import Cluster
 from scheduler.ledger import Claim, Ledger
@@ -18,6 +20,8 @@ from scheduler.types import NodeIndex
 Assignments = dict[str, Assignment]
 """By exact plugin, what one workload holds of it."""
 
+_ASKED_MAX = 4096
+_encode = msgspec.msgpack.Encoder().encode
 _STRENGTH: tuple[Coupling, ...] = ("none", "cluster", "domain")
 
 
@@ -44,6 +48,10 @@ class Resources:
         """The exact plugins whose workloads share something on a node."""
         self.uses_images = any(plugin.uses_images for plugin in plugins)
         self._engine_keys = {plugin.name: frozenset(plugin.engine_keys) for plugin in plugins}
+        self._asked: dict[bytes, Asked] = {}
+        """What was parsed before, by the payloads as they were given: parsing is pure."""
+        self.asks_everyone = any(plugin.is_universal for plugin in plugins)
+        """Whether some plugin is asked also about workloads without payloads."""
         self._universal: dict[str, Any] = {plugin.name: {} for plugin in plugins if plugin.is_universal}
 
     def asked(self, given: Mapping[str, Any] | None) -> Asked | None:
@@ -52,6 +60,17 @@ class Resources:
             given = {**self._universal, **(given or {})}
         if not given:
             return None
+        try:
+            key = _encode(given)
+        except TypeError:
+            return self._parsed(given)
+        if key not in self._asked:
+            if len(self._asked) >= _ASKED_MAX:
+                self._asked.clear()
+            self._asked[key] = self._parsed(given)
+        return self._asked[key]
+
+    def _parsed(self, given: Mapping[str, Any]) -> Asked:
         payloads: dict[str, Any] = {}
         for name in sorted(given):
             plugin = self.plugins.get(name)

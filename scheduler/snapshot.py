@@ -16,9 +16,10 @@ from scheduler.operations import Counters, Operation, Replacement
 from scheduler.policies import PolicyFactory, make_policy
 from scheduler.ports import ResourcePlugin
 from scheduler.timers import Timer
+from scheduler.windows import Window
 from scheduler.workload import Fence, Workload
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 
 
 class Snapshot(msgspec.Struct, kw_only=True):
@@ -37,6 +38,9 @@ class Snapshot(msgspec.Struct, kw_only=True):
     fences: list[Fence]
     operations: list[Operation]
     replacements: list[Replacement]
+    windows: list[Window]
+    gathering: list[str]
+    budgets: list[tuple[str, str, int]]
     timer_sequence: int
     timers: list[Timer]
 
@@ -60,6 +64,9 @@ def dump(core: Core) -> bytes:
             fences=list(state.fences),
             operations=list(core.operations.values()),
             replacements=list(state.replacements.values()),
+            windows=list(state.windows.values()),
+            gathering=list(state.gangs.gathering),
+            budgets=[(*key, most) for key, most in state.budgets.items()],
             timer_sequence=timer_sequence,
             timers=timers,
         )
@@ -96,6 +103,9 @@ def load(data: bytes, *, plugins: Sequence[ResourcePlugin] = (), policy_factory:
         core.ledger.hold(fence.row, fence.claim, as_found=True)
     core.operations.update({operation.operation_id: operation for operation in snapshot.operations})
     state.replacements.update({rollout.operation_id: rollout for rollout in snapshot.replacements})
+    state.gangs.gathering.update({name: core.workloads[name] for name in snapshot.gathering})
+    state.windows.update({window.window_id: window for window in snapshot.windows})
+    state.budgets.update({(app, job_id): most for app, job_id, most in snapshot.budgets})
     state.engine_args.settle(core.cluster.row_count)
     state.timers.load(snapshot.timer_sequence, snapshot.timers)
     state.requeue_all()

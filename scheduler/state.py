@@ -10,20 +10,24 @@ import msgspec
 from scheduler.cluster import Cluster, Node, NodeState
 from scheduler.commands import Outcome, StartWorkload, StopReason, StopWorkload, UpdateWorkload
 from scheduler.config import CoreConfig
+from scheduler.disciplines import make_discipline
 from scheduler.engine_args import EngineArguments
 from scheduler.events import DeploymentRequested, WorkloadsSubmitted
+from scheduler.expected_ends import ExpectedEnds
 from scheduler.fences import Fences
+from scheduler.gangs import Gangs
 from scheduler.ledger import Claim, Ledger
 from scheduler.lifecycle import PARTITION, State, Trigger, advance
 from scheduler.operations import Counters, Replacement, Results
 from scheduler.plan import Planner, Shares
 from scheduler.policies import Policy
 from scheduler.ports import ExactPlugin, ResourcePlugin
-from scheduler.queue import PendingQueue
 from scheduler.request_classes import Asked, RequestClass
 from scheduler.resources import Assignments, Resources
+from scheduler.tenants import TenantUsage
 from scheduler.timers import Timer, Timers
 from scheduler.types import NodeIndex
+from scheduler.windows import Window
 from scheduler.workload import Fence, Update, Workload
 
 _ENDED_AS: dict[State, Outcome] = {
@@ -73,6 +77,8 @@ class CoreState:
         """The rollouts under way, by operation id."""
         self.touched_rollouts: dict[str, None] = {}
         """Rollouts in which a workload's part ended in this step: the next may begin."""
+        self.windows: dict[str, Window] = {}
+        """The maintenance windows that are not over, by id."""
         self.state_counts: dict[State, int] = dict.fromkeys(State, 0)
         self.next_sequence = 0
         """The place in the queue of the next workload that is submitted."""
@@ -80,7 +86,17 @@ class CoreState:
         """Submitted in this step, and to be rejected if they are not placed in it."""
         self.deployments: list[tuple[DeploymentRequested, RequestClass]] = []
         """Asked for in this step, to be placed in it or rejected."""
-        self.queue = PendingQueue(len(config.dimensions))
+        self.discipline = make_discipline(config.queue.name, config.queue.params, config.dimensions)
+        self.queue = self.discipline.queue
+        self.ends = ExpectedEnds() if self.discipline.uses_ends else None
+        """When what is held is expected to end; None where nobody asks."""
+        self.tenants = TenantUsage(len(config.dimensions)) if self.discipline.uses_tenants else None
+        """What tenants hold; None where nobody asks."""
+        self.gangs = Gangs(self)
+        self.preemptors: dict[str, Workload] = {}
+        """Those that may preempt, by id; some may be queued no more."""
+        self.budgets: dict[tuple[str, str], int] = {}
+        """By app or job, how many of its workloads may be unavailable for preemption to take one more."""
         self.timers = Timers(self._timer_is_relevant)
         self.resources = Resources(config.dimensions, plugins, self.ledger, self.cluster)
         weights = {plugin.name: plugin.weight for plugin in config.plugins}
@@ -95,10 +111,16 @@ class CoreState:
         """
         if not 1 <= spec.count <= COPIES_MAX:
             raise ValueError(f"count: {spec.count} must be from 1 to {COPIES_MAX:,}")
+        if spec.gang and spec.preempts:
+            raise ValueError("preempts: a gang cannot preempt; leave one of the two out")
+        if spec.gang_timeout_ns is not None and (not spec.gang or spec.gang_timeout_ns < 1):
+            raise ValueError(f"gang_timeout_ns: {spec.gang_timeout_ns} must be at least 1, and only for a gang")
         classes = self.planner.classes
-        asked = self.resources.asked(spec.payloads)
+        asked = None
+        if spec.payloads or self.resources.asks_everyone:
+            asked = self.resources.asked(spec.payloads)
         payloads = b"" if asked is None else _canonical(asked.payloads)
-        key = (spec.request, spec.pool, payloads, avoid)
+        key = (spec.request, spec.pool, payloads, avoid, spec.workload_id if spec.gang else "")
         found = classes.find(key)
         if found is None:
             self._check_request(spec.request, asked)
@@ -138,17 +160,19 @@ class CoreState:
         if workload.update is not None:
             self.finish_update(workload)
         request_class = self.planner.classes.by_id[workload.class_id]
+        engine_args = None
+        if request_class.asked is not None:
+            engine_args = self.engine_args.of(request_class, workload.row, workload.assignments)
+            self.engine_args.note_told((workload.workload_id,))
         self.results.commands.append(
             StartWorkload(
                 workload_id=workload.workload_id,
                 generation=workload.generation,
                 node_id=self.cluster.nodes[workload.row].node_id,
                 image=workload.spec.image,
-                engine_args=self.engine_args.of(request_class, workload.row, workload.assignments),
+                engine_args=engine_args,
             )
         )
-        if request_class.asked is not None:
-            self.engine_args.note_told((workload.workload_id,))
         workload.timer = self.timers.add_deadline(
             "start", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
         )
@@ -194,6 +218,8 @@ class CoreState:
         counts = self.state_counts
         counts[before] -= 1
         counts[after] += 1
+        if self.ends is not None:
+            self.ends.note(workload)
 
     def hold(
         self, workload: Workload, row: NodeIndex, assignments: Assignments | None = None, *, as_found: bool = False
@@ -210,6 +236,8 @@ class CoreState:
         self.on_row[row][workload.workload_id] = workload
         if workload.spec.app:
             self.count_app(workload.spec, row, 1)
+        if self.tenants is not None:
+            self.tenants.add(workload.spec.tenant, request_class.request, 1)
 
     def place_copies(
         self, spec: WorkloadsSubmitted, request_class: RequestClass, shares: Shares, ids: Sequence[str]
@@ -243,6 +271,7 @@ class CoreState:
                     row=row,
                     submitted_ns=at_ns,
                     placed_ns=at_ns,
+                    started_ns=at_ns,
                     creation_answered=answered,
                     timer=timer,
                     assignments=held,
@@ -262,6 +291,11 @@ class CoreState:
         self.counters.placed += len(ids)
         self.state_counts[state] += len(ids)
         self.planner.classes.join(request_class, len(ids))
+        if self.ends is not None:
+            for workload_id in ids:
+                self.ends.note(workloads[workload_id])
+        if self.tenants is not None:
+            self.tenants.add(spec.tenant, request_class.request, len(ids))
         if asked is not None and asked.exact:
             self.engine_args.note_told(ids)
 
@@ -304,6 +338,8 @@ class CoreState:
         del self.on_row[row][workload.workload_id]
         if workload.spec.app:
             self.count_app(workload.spec, row, -1)
+        if self.tenants is not None:
+            self.tenants.add(workload.spec.tenant, request_class.request, -1)
         workload.row = -1
         workload.assignments = None
         if workload.update is not None:
@@ -380,6 +416,9 @@ class CoreState:
         request_class = self.admit(spec, workload.failed_rows)
         self.planner.classes.join(request_class)
         self.planner.classes.leave(workload.class_id)
+        if self.tenants is not None and workload.row >= 0:
+            self.tenants.add(workload.spec.tenant, self.planner.classes.by_id[workload.class_id].request, -1)
+            self.tenants.add(spec.tenant, request_class.request, 1)
         workload.class_id = request_class.class_id
         workload.spec = spec
 
@@ -387,7 +426,9 @@ class CoreState:
         """The workload ends; what it held has been given back."""
         was_queued = workload.state is State.QUEUED
         self.move(workload, trigger)
-        if was_queued:
+        if workload.nominated_row >= 0:
+            self.nominate(workload, -1)
+        if was_queued and workload.workload_id not in self.gangs.gathering:
             self.queue.drop(workload)
         outcome = _ENDED_AS[workload.state]
         if not workload.creation_answered or trigger in _PUBLISHED:
@@ -399,6 +440,8 @@ class CoreState:
             self.leave_rollout(workload, "refused", f"the workload is {workload.state}")
         del self.workloads[workload.workload_id]
         self.planner.classes.leave(workload.class_id)
+        if workload.spec.gang:
+            self.gangs.ended(workload)
 
     def restart_as(self, workload: Workload, image: str) -> None:
         """Have a running workload stopped, and started again where it is from another image."""
@@ -461,7 +504,31 @@ class CoreState:
         workload.successor = None
         if workload.rollout is not None:
             self.leave_rollout(workload, "refused", "the workload left its node")
-        self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
+        if workload.spec.preempts:
+            self.preemptors[workload.workload_id] = workload
+        if workload.spec.gang:
+            self.gangs.come_back(workload)
+        else:
+            self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
+
+    def nominate(self, workload: Workload, row: NodeIndex) -> None:
+        """Hold a row for a queued workload that preempts, or with -1 none any more."""
+        if workload.nominated_row >= 0:
+            self.cluster.nominate(workload.nominated_row, "")
+            self.ledger.wake_row(workload.nominated_row)
+        workload.nominated_row = row
+        if row >= 0:
+            self.cluster.nominate(row, workload.workload_id)
+            self.ledger.touch(row)
+
+    def preempt(self, workload: Workload) -> None:
+        """Have a starting or running workload stopped, to be placed again when there is room."""
+        self.counters.preempted += 1
+        self.move(workload, Trigger.STOP_ASKED)
+        workload.stop_reason = "preempt"
+        self.command_stop(workload)
+        if workload.spec.gang:
+            self.gangs.scatter(workload)
 
     def evict(self, workload: Workload) -> None:
         """Have a starting or running workload stopped, to be placed elsewhere."""
@@ -527,6 +594,11 @@ class CoreState:
         if timer.kind == "fence":
             fence = self.fences.by_key.get((timer.workload_id, timer.generation))
             return fence is not None and fence.timer == timer.sequence
+        if timer.kind == "window":
+            window = self.windows.get(timer.workload_id)
+            return window is not None and window.timer == timer.sequence
+        if timer.kind == "gang":
+            return self.gangs.is_due(timer.workload_id, timer.generation)
         workload = self.workloads.get(timer.workload_id)
         if timer.kind == "update":
             return workload is not None and workload.update is not None and workload.update.timer == timer.sequence
@@ -551,18 +623,19 @@ class CoreState:
     def hold_again(self, workload: Workload, row: NodeIndex) -> None:
         """Have the workload hold on ``row`` what it held."""
         self.hold(workload, row, workload.assignments, as_found=True)
+        if self.ends is not None:
+            self.ends.note(workload)
 
     def requeue_all(self) -> None:
         """Queue what is queued. Between steps every waiting class has been refused."""
         for workload in self.workloads.values():
-            if workload.state is State.QUEUED:
+            if workload.state is State.QUEUED and workload.spec.preempts:
+                self.preemptors[workload.workload_id] = workload
+            if workload.nominated_row >= 0:
+                self.cluster.nominate(workload.nominated_row, workload.workload_id)
+            if workload.state is State.QUEUED and workload.workload_id not in self.gangs.gathering:
                 self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
-        self.ledger.freed_rows.clear()
-        self.ledger.freed_pools = False
-        self.ledger.marks_seen = self.ledger.marks.version
-        self.queue.begin_pass(self.ledger)
-        while (ready := self.queue.next_class()) is not None:
-            self.queue.block(ready[0])
+        self.queue.settle(self.ledger)
 
     def partition(self) -> dict[str, int]:
         """All work ever submitted, by part: queued, starting, running, stopping and the ways to end."""

@@ -11,17 +11,19 @@ from typing import Literal
 
 import msgspec
 
-TimerKind = Literal["backoff", "gate", "start", "stop", "update", "fence"]
+TimerKind = Literal["backoff", "gate", "gang", "window", "start", "stop", "update", "fence"]
 
-_DELAYS = ("backoff", "gate")
+_DELAYS = ("backoff", "gate", "gang", "window")
 """The kinds whose delays differ."""
 
 
 class Timer(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Due at ``at_ns`` for one generation of a workload; ``sequence`` orders timers of one instant.
 
-    ``kind``: the backoff after a failed start is over, a replaced workload has not become healthy, or the engine has
-    not answered a start, a stop, an update, or the stop of a superseded instance.
+    ``kind``: the backoff after a failed start is over, a replaced workload has not become healthy, a gang has not
+    been placed, or the engine has not answered a start, a stop, an update, or the stop of a superseded instance. Of a
+    gang it is the id of the submission, and ``generation`` is the number of copies; of a maintenance window its id, and
+    1 for its end.
     """
 
     at_ns: int
@@ -46,7 +48,9 @@ class Timers:
         self.bound_ns: float = math.inf
         """Nothing that matters is due before this. Cheaper than `next_ns`, and never later."""
 
-    def add_delay(self, kind: Literal["backoff", "gate"], at_ns: int, workload_id: str, generation: int) -> int:
+    def add_delay(
+        self, kind: Literal["backoff", "gate", "gang", "window"], at_ns: int, workload_id: str, generation: int
+    ) -> int:
         """Wake at any ``at_ns``; return the timer's sequence number."""
         sequence = self._sequence
         self._sequence = sequence + 1

@@ -39,7 +39,9 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
 
     ``sequence`` numbers submissions; ``class_id`` is its request class now. ``generation`` counts starts: 0 before
     the first placement. ``row`` is where it is held, -1 where nothing is. ``placed_ns`` is the instant of the first
-    placement, -1 before. ``stop_reason`` says why it is stopping or stopped. ``creation_answered``: whoever submitted
+    placement, -1 before; ``started_ns`` that of the last placement, and of its start once the engine has confirmed it.
+    ``nominated_row`` is the row that is held for it until its victims are gone, -1 where none is.
+    ``stop_reason`` says why it is stopping or stopped. ``creation_answered``: whoever submitted
     it has been told how it went, or does not want to know. ``failed_rows`` are the rows that it must avoid, ascending.
     ``timer`` is the sequence number of the last timer set for it. ``assignments`` is what it holds of exact plugins'
     things. ``revision`` counts updates; ``update`` is the one under way. ``rollout`` is its part in a replacement, and
@@ -55,6 +57,8 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
     row: NodeIndex = -1
     submitted_ns: int = 0
     placed_ns: int = -1
+    started_ns: int = -1
+    nominated_row: NodeIndex = -1
     stop_reason: str = ""
     stop_operation_id: str = ""
     creation_answered: bool = True
@@ -67,10 +71,10 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
     rollout: RolloutPart | None = None
     successor: str | None = None
 
-    @property
-    def queue_key(self) -> tuple[int, int]:
-        """Higher priority first, then earlier submission."""
-        return (-self.spec.priority, self.sequence)
+
+def by_priority(workload: Workload) -> tuple[int, int]:
+    """Higher priority first, then earlier submission."""
+    return (-workload.spec.priority, workload.sequence)
 
 
 class Fence(msgspec.Struct, gc=False, kw_only=True):

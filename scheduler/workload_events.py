@@ -18,6 +18,7 @@ from scheduler.events import (
     WorkloadStopped,
 )
 from scheduler.lifecycle import State, Trigger
+from scheduler.maintenance import Maintenance
 from scheduler.ports import NOTHING
 from scheduler.request_classes import RequestClass
 from scheduler.resources import Assignments
@@ -29,8 +30,9 @@ from scheduler.workload import Workload
 class WorkloadEvents:
     """Handlers, one an event type: ``handlers`` maps the type to the method."""
 
-    def __init__(self, state: CoreState) -> None:
+    def __init__(self, state: CoreState, maintenance: Maintenance) -> None:
         self.state = state
+        self._maintenance = maintenance
         self.handlers: Handlers = {
             WorkloadsSubmitted: self._on_submitted,
             WorkloadAdopted: self._on_adopted,
@@ -65,8 +67,12 @@ class WorkloadEvents:
         for workload_id in ids:
             workload = self.state.new_workload(workload_id, event, request_class)
             self.state.queue.push(workload, request_class)
+            if event.preempts:
+                self.state.preemptors[workload_id] = workload
             if event.on_unschedulable == "fail":
                 self.state.impatient.append(workload)
+        if event.gang:
+            self.state.gangs.arm(event)
 
     def _on_adopted(self, event: WorkloadAdopted) -> None:
         spec = event.spec
@@ -89,6 +95,7 @@ class WorkloadEvents:
         workload = self.state.new_workload(spec.workload_id, spec, request_class)
         self.state.counters.adopted += 1
         workload.generation = 1
+        workload.started_ns = self.state.at_ns
         self.state.hold(workload, node.row, assignments, as_found=True)
         self.state.move(workload, Trigger.ADOPTED)
         self._answer_creation(workload)
@@ -141,6 +148,7 @@ class WorkloadEvents:
         if workload.state is not State.STARTING:
             self.state.counters.stale += 1
             return
+        workload.started_ns = self.state.at_ns
         self.state.move(workload, Trigger.STARTED)
         workload.start_failures = 0
         if self.state.resources.uses_images and workload.spec.image:
@@ -186,6 +194,8 @@ class WorkloadEvents:
         if spec.on_start_failure == "elsewhere":
             self.state.avoid(workload, row)
         self.state.move(workload, Trigger.RETRY_LATER)
+        if spec.gang:
+            self.state.gangs.scatter(workload)
         delay_ns = self.state.config.backoff_base_ns << min(workload.start_failures - 1, 32)
         workload.timer = self.state.timers.add_delay(
             "backoff",
@@ -240,8 +250,8 @@ class WorkloadEvents:
             self.state.start_successor(workload)
             return
         self.state.let_go(workload)
-        if workload.stop_reason == "evict":
-            self.state.counters.evicted += 1
+        if workload.stop_reason in ("evict", "preempt"):
+            self.state.counters.evicted += workload.stop_reason == "evict"
             self.state.move(workload, Trigger.STOPPED_TO_MOVE)
             self.state.requeue(workload)
             return
@@ -329,6 +339,12 @@ class WorkloadEvents:
                 fence = self.state.fences.by_key[timer.workload_id, timer.generation]
                 if self.state.cluster.nodes[fence.row].state is not NodeState.LOST:
                     self.state.command_fence(fence)
+                continue
+            if timer.kind == "window":
+                self._maintenance.on_timer(timer.workload_id)
+                continue
+            if timer.kind == "gang":
+                self.state.gangs.time_out(timer.workload_id, timer.generation)
                 continue
             workload = self.state.workloads[timer.workload_id]
             if timer.kind == "backoff":

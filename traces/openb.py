@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from traces.base import TraceBase
-from traces.schema import SECOND_NS, MachineEvent, Submission
-from traces.source import Option, Reader, Source, choice, one_of
+from traces.openb_orders import inflated, ordered
+from traces.schema import SECOND_NS, MachineEvent, Submission, TraceError
+from traces.source import Option, Reader, Source, choice, integer, number, one_of
 from traces.tabular import Column, columns_by_header, fail, find_files, rows_of
 
 DIMENSIONS = ("cpu_millicores", "memory_bytes", "gpu_milli")
@@ -34,6 +35,14 @@ OPTIONS: tuple[Option, ...] = (
         "recorded times, or arrivals only: one pod a second in file order, and none leaves",
         ["recorded", "arrivals"],
     ),
+    Option(
+        name="order",
+        default="",
+        meaning="a file with lines `P POD` in order of arrival and `N NODE` in order of rank; arrivals only",
+        parse=str,
+    ),
+    number("inflate", "", "arrivals only, shuffled, until they ask for so many times the GPUs (1.3 in the FGD study)"),
+    integer("seed", 0, "seed of the shuffle and the copies of `inflate`"),
 )
 
 _NODE_COLUMNS = [
@@ -63,24 +72,35 @@ class OpenbTrace(TraceBase):
     """Both lists are read and checked when the trace is opened; they hold thousands of rows."""
 
     def __init__(self, source: Source) -> None:
-        list_name = source.options["list"]
+        list_name, order, inflate = (source.options[name] for name in ("list", "order", "inflate"))
+        if order and inflate is not None:
+            raise TraceError(f"source {source.text!r}: order and inflate are both given; keep one")
         pod_file = _pod_file(source.path, list_name)
         columns = columns_by_header(pod_file, _POD_COLUMNS, _OPTIONAL)
         has_times = any(column.name == "creation_time" for column in columns)
-        self._timed = has_times and source.options["times"] == "recorded"
+        self._timed = has_times and source.options["times"] == "recorded" and not order and inflate is None
         super().__init__(source, DIMENSIONS, assumptions=_assumptions(source, has_times), plugins={"gpu": {}})
         self._nodes = _read_nodes(_node_file(source.path, source.options["nodes"]))
         repaired: Counter[str] = Counter()
         self._pods = _read_pods(pod_file, self._timed, repaired)
         self._set_repaired(repaired)
+        self._listed = self._pods
+        if order:
+            self._pods, self._nodes = ordered(order, self._pods, self._nodes)
+        elif inflate is not None:
+            self._pods, self._nodes = inflated(inflate, source.options["seed"], self._pods, self._nodes)
 
     def machine_events(self) -> Iterator[MachineEvent]:
-        """Yield every node of the list at time 0, in file order, labelled with its ``gpu_model``."""
+        """Yield every node at time 0, in order of rank, labelled with its ``gpu_model``."""
         return iter(self._nodes)
 
     def submissions(self) -> Iterator[Submission]:
-        """Yield one Submission per pod by (creation, name)."""
+        """Yield one Submission per pod by (creation, name), or in the order that was asked for."""
         return iter(self._pods)
+
+    def sample(self) -> Iterator[Submission]:
+        """Yield every pod of the list once, whatever arrives of it: what work is like here."""
+        return iter(self._listed)
 
     def _facts(self) -> dict[str, Any]:
         models = Counter(node.labels.get("gpu_model", "none") for node in self._nodes)
@@ -99,7 +119,14 @@ class OpenbTrace(TraceBase):
 
 def _assumptions(source: Source, has_times: bool) -> tuple[str, ...]:
     lines = [f"Pods come from list {source.options['list']}, machines are the {source.options['nodes']} nodes."]
-    if source.options["times"] == "arrivals":
+    if source.options["order"]:
+        lines.append(f"Arrivals only: pods and nodes in the order of {source.options['order']}; none leaves.")
+    elif source.options["inflate"] is not None:
+        lines.append(
+            f"Arrivals only: pods, and then copies of pods, until {source.options['inflate']:g} times the GPUs are"
+            f" asked for; pods and nodes shuffled with seed {source.options['seed']}; none leaves."
+        )
+    elif source.options["times"] == "arrivals":
         lines.append("Arrivals only: pods arrive one second apart in file order and run past the horizon.")
     elif has_times:
         lines.append("A pod runs from its scheduling, or its creation if it was never scheduled, to its deletion.")

@@ -1,8 +1,9 @@
 """Reader of the Standard Workload Format: one file of 18 blank-separated columns with header comments.
 
 A job is one workload of ``procs`` cores (field 5, or the requested field 8 where that is -1). Its estimate is the
-requested time, its tenant the user. A job fails (exit code 1) when its status is 0; completed, cancelled and unknown
-ones end with 0. Jobs that never ran or had no processor are skipped and counted. More than 18 columns are allowed.
+requested time, or with ``estimates=clairvoyant`` the run time; its tenant is the user. A job fails (exit code 1) when
+its status is 0; completed, cancelled and unknown ones end with 0. Jobs that never ran or had no processor are skipped
+and counted. More than 18 columns are allowed.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ _FIELDS = (
 _MINIMA = {"submit": 0, "wait": None, "run": None}
 _COLUMNS = [Column(name=name, kind="quantity", minimum=_MINIMA.get(name, -1)) for name in _FIELDS]
 
+_ESTIMATES = ["user", "clairvoyant"]
+
 OPTIONS: tuple[Option, ...] = (
     integer("procs", "", "processors of the machine; by default MaxProcs or MaxNodes of the header", minimum=1),
     choice("layout", "pool", "one machine of all processors, or nodes of cores_per_node", ["pool", "nodes"]),
     integer("cores_per_node", 1, "processors of a node with layout=nodes", minimum=1),
+    choice("estimates", "user", "what is known of run times: the user's estimate, or the exact run time", _ESTIMATES),
     choice("estimate_field", "9", "field of the user's estimate; some converted logs have it in 6", ["9", "6"]),
 )
 
@@ -59,6 +63,7 @@ class SwfTrace(TraceBase):
         self._jobs = self._read(int(source.options["estimate_field"]) - 1, repaired)
         self._set_repaired(repaired)
         self._procs = self._machine_procs(source)
+        self._is_clairvoyant = source.options["estimates"] == "clairvoyant"
         self._layout: str = source.options["layout"]
         self._cores_per_node: int = min(source.options["cores_per_node"], self._procs)
         self._origin_ns = 0
@@ -117,7 +122,9 @@ class SwfTrace(TraceBase):
             )
         if self._origin_ns:
             lines.append(f"Times are moved by {self._origin_ns // SECOND_NS} s so that the first submission is at 0.")
-        if source.options["estimate_field"] != "9":
+        if self._is_clairvoyant:
+            lines.append("The scheduler knows exact run times (estimates=clairvoyant).")
+        elif source.options["estimate_field"] != "9":
             lines.append(f"The user's estimate is field {source.options['estimate_field']}.")
         return tuple(lines)
 
@@ -143,7 +150,7 @@ class SwfTrace(TraceBase):
                 "" if job.user < 0 else str(job.user),
                 service_ns=job.run_ns,
                 exit_code=1 if job.failed else 0,
-                estimate_ns=job.estimate_ns,
+                estimate_ns=job.run_ns if self._is_clairvoyant else job.estimate_ns,
             )
 
     def _facts(self) -> dict[str, Any]:

@@ -4,12 +4,18 @@ Theory of operation. The driver owns the loop: it lets SimPy deliver everything 
 the core once with it, journals the batch, and hands the commands to the engine, whose completions become SimPy
 timeouts. A completion without delay is due at the same instant and so makes the next batch of that instant. What is
 pending is data (`pending`), never the state of a generator.
+
+Whatever is due at one instant is delivered in the order in which it was scheduled, and all of it is numbered in that
+order. So a driver that loads what another one dumped schedules the same things again by number, reads its feed up to
+where the other was, and goes on as that one would have.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
+from itertools import islice
 
 import msgspec
 import simpy
@@ -34,11 +40,24 @@ Observer = Callable[[int, Sequence[AnyEvent], Sequence[AnyCommand]], None]
 """Called after every step with the batch that was applied and the commands that followed."""
 
 
-class SimDriver:
-    """Runs one core in simulated time.
+class DriverState(msgspec.Struct, kw_only=True):
+    """What a driver has before it between two steps.
 
-    ``observers`` are called after every step, in order. The core, the engine and the journal are the caller's.
+    ``sequence`` is the next number. ``pending`` has (number, due, event), ``alarms`` (number, due). ``arrived`` counts
+    the arrivals that have happened; ``arrival`` is (number, due, digest) of the next one.
     """
+
+    at_ns: int
+    sequence: int
+    pending: list[tuple[int, int, AnyEvent]]
+    alarms: list[tuple[int, int]]
+    alarm_ns: int | None
+    arrived: int
+    arrival: tuple[int, int, bytes] | None
+
+
+class SimDriver:
+    """Runs one core in simulated time. The core, the engine and the journal are the caller's."""
 
     def __init__(
         self,
@@ -53,14 +72,19 @@ class SimDriver:
         self.journal = journal
         self.pending: dict[int, tuple[int, AnyEvent]] = {}
         """By sequence number: when what is due. Later than now, or at this instant and not yet delivered."""
-        self._observers = tuple(observers)
+        self.observers = list(observers)
+        """Called after every step, in order, when everything that follows from the step is pending."""
         self._environment = simpy.Environment()
         self._timeout = self._environment.timeout
         self._due_callback = self._on_due
         self._inbox: list[AnyEvent] = []
         self._feed: Iterator[Arrival] = iter(())
         self._next_arrival: Arrival | None = None
+        self._arrival_sequence = 0
+        self._arrived = 0
+        self._loaded: DriverState | None = None
         self._sequence = 0
+        self._alarms: dict[int, int] = {}
         self._alarm_ns: float = math.inf
 
     def run(self, feed: Iterable[Arrival], horizon_ns: int | None = None) -> int:
@@ -69,11 +93,15 @@ class SimDriver:
         Without a horizon that is the last step's.
 
         ``feed`` yields arrivals in order of time, and is read only as far as time has come. Within an instant they keep
-        their order.
+        their order. A driver that has loaded a state needs the feed from its beginning, and ValueError says that it is
+        not the same up to there.
         """
         self._feed = iter(feed)
-        self._next_arrival = next(self._feed, None)
-        self._arm_arrival()
+        if self._loaded is None:
+            self._next_arrival = next(self._feed, None)
+            self._arm_arrival()
+        else:
+            self._find_arrival(self._loaded)
         peek, step = self._environment.peek, self._environment.step
         last_ns = float("inf") if horizon_ns is None else horizon_ns
         at_ns, due = 0, peek()
@@ -94,10 +122,10 @@ class SimDriver:
         for command in commands:
             for completion in execute(command):
                 self._schedule(at_ns, completion)
-        for observer in self._observers:
-            observer(at_ns, events, commands)
         if self.core.wakeup_bound_ns < self._alarm_ns:
             self._arm_alarm(at_ns)
+        for observer in self.observers:
+            observer(at_ns, events, commands)
 
     def _schedule(self, at_ns: int, completion: Completion) -> None:
         sequence = self._sequence
@@ -119,9 +147,12 @@ class SimDriver:
         if wakeup_ns is not None and wakeup_ns < self._alarm_ns:
             wakeup_ns = max(wakeup_ns, at_ns)
             self._alarm_ns = wakeup_ns
-            self._timeout(wakeup_ns - at_ns).callbacks.append(self._on_alarm)
+            self._alarms[self._sequence] = wakeup_ns
+            self._timeout(wakeup_ns - at_ns, self._sequence).callbacks.append(self._on_alarm)
+            self._sequence += 1
 
-    def _on_alarm(self, _: simpy.Event) -> None:
+    def _on_alarm(self, timeout: simpy.Event) -> None:
+        del self._alarms[timeout.value]  # type: ignore[arg-type]
         self._alarm_ns = math.inf
         at_ns = int(self._environment.now)
         wakeup_ns = self.core.next_wakeup_ns
@@ -134,19 +165,23 @@ class SimDriver:
 
     def _arm_arrival(self) -> None:
         if self._next_arrival is not None:
+            self._arrival_sequence = self._sequence
+            self._sequence += 1
             delay_ns = self._next_arrival.at_ns - int(self._environment.now)
             self._environment.timeout(delay_ns).callbacks.append(self._on_arrival)
 
     def _on_arrival(self, _: simpy.Event) -> None:
         now = int(self._environment.now)
-        arrival = self._next_arrival
+        arrival, arrived = self._next_arrival, 0
         while arrival is not None and arrival.at_ns == now:
             event = arrival.event
             if arrival.service is not None:
                 self._expect(event, arrival.service)
             self.engine.observe(event)
             self._inbox.append(event)
+            arrived += 1
             arrival = next(self._feed, None)
+        self._arrived += arrived
         self._next_arrival = arrival
         self._arm_arrival()
 
@@ -161,3 +196,53 @@ class SimDriver:
             self.engine.expect(event.spec.workload_id, service)
             for completion in self.engine.adopt(event.spec.workload_id, event.node_id):
                 self._schedule(int(self._environment.now), completion)
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """Return what is before the driver as MessagePack. For observers only: no other time is between two steps."""
+        arrival = self._next_arrival
+        state = DriverState(
+            at_ns=int(self._environment.now),
+            sequence=self._sequence,
+            pending=[(number, at_ns, event) for number, (at_ns, event) in self.pending.items()],
+            alarms=list(self._alarms.items()),
+            alarm_ns=None if self._alarm_ns == math.inf else int(self._alarm_ns),
+            arrived=self._arrived,
+            arrival=None if arrival is None else (self._arrival_sequence, arrival.at_ns, _digest(arrival)),
+        )
+        return msgspec.msgpack.encode(state)
+
+    def load(self, data: bytes) -> None:
+        """Take over what another driver dumped; this one must not have run. msgspec.DecodeError for other data."""
+        state = msgspec.msgpack.decode(data, type=DriverState)
+        self._environment = simpy.Environment(state.at_ns)
+        self._timeout = self._environment.timeout
+        self._loaded = state if state.sequence else None  # with no number given, it had not begun
+        self._sequence = state.sequence
+        self._alarms = dict(state.alarms)
+        self._alarm_ns = math.inf if state.alarm_ns is None else state.alarm_ns
+        self.pending = {number: (at_ns, event) for number, at_ns, event in state.pending}
+        due: list[tuple[int, int, Callable[[simpy.Event], None]]]
+        due = [(number, at_ns, self._due_callback) for number, at_ns, _ in state.pending]
+        due += [(number, at_ns, self._on_alarm) for number, at_ns in state.alarms]
+        if state.arrival is not None:
+            due.append((*state.arrival[:2], self._on_arrival))
+        due.sort(key=lambda entry: entry[0])
+        for number, at_ns, callback in due:
+            self._timeout(at_ns - state.at_ns, number).callbacks.append(callback)
+
+    def _find_arrival(self, state: DriverState) -> None:
+        """Read the feed up to where the state was dumped."""
+        self._arrived = sum(1 for _ in islice(self._feed, state.arrived))
+        self._next_arrival = arrival = next(self._feed, None)
+        expected = None if state.arrival is None else state.arrival[1:]
+        found = None if arrival is None else (arrival.at_ns, _digest(arrival))
+        if self._arrived != state.arrived or found != expected:
+            raise ValueError(f"feed: what follows arrival {state.arrived} has changed; give the inputs of before")
+        if state.arrival is not None:
+            self._arrival_sequence = state.arrival[0]
+
+
+def _digest(arrival: Arrival) -> bytes:
+    return blake2b(msgspec.msgpack.encode(arrival), digest_size=16).digest()

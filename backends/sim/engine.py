@@ -95,7 +95,7 @@ ENDLESS = Service(None)
 _FAILED = -1
 
 
-class Instance(msgspec.Struct, gc=False):
+class Instance(msgspec.Struct, gc=False, array_like=True):
     """One generation of a workload on a node.
 
     ``boot`` tells which life of the node it belongs to, `_FAILED` that it did not start; ``starts`` counts attempts.
@@ -105,6 +105,20 @@ class Instance(msgspec.Struct, gc=False):
     node_id: str
     boot: int
     starts: int = 0
+
+
+class EngineState(msgspec.Struct, kw_only=True):
+    """What machines remember. ``images`` of a node are in the order in which they were used."""
+
+    services: dict[str, Service]
+    running: dict[str, Instance]
+    boots: dict[str, int]
+    down: list[str]
+    images: dict[str, list[str]]
+    stop_attempts: dict[tuple[str, int], int]
+    answering: dict[tuple[str, int], tuple[str, int]]
+    updating: dict[tuple[str, int, int], tuple[str, int]]
+    update_attempts: dict[tuple[str, int, int], int]
 
 
 class SimulatedEngine:
@@ -317,3 +331,33 @@ class SimulatedEngine:
     def _times(self, event: AnyEvent) -> int:
         ratio = self.model.duplicate_completion_ratio
         return 2 if ratio and self.model.draw("twice", event) < ratio else 1
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """Return what the machines remember as MessagePack; the model is not part of it."""
+        state = EngineState(
+            services=self._services,
+            running=self._running,
+            boots=self._boots,
+            down=list(self._down),
+            images={node_id: list(images) for node_id, images in self._images.items()},
+            stop_attempts=self._stop_attempts,
+            answering=self._answering,
+            updating=self._updating,
+            update_attempts=self._update_attempts,
+        )
+        return msgspec.msgpack.encode(state)
+
+    def load(self, data: bytes) -> None:
+        """Take over what an engine of the same model dumped. msgspec.DecodeError for other data."""
+        state = msgspec.msgpack.decode(data, type=EngineState)
+        self._services = state.services
+        self._running = state.running
+        self._boots = state.boots
+        self._down = dict.fromkeys(state.down)
+        self._images = {node_id: dict.fromkeys(images) for node_id, images in state.images.items()}
+        self._stop_attempts = state.stop_attempts
+        self._answering = state.answering
+        self._updating = state.updating
+        self._update_attempts = state.update_attempts

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from eru_sim.cli import errors, plugin_commands, sim_commands, trace_commands
+from eru_sim.cli import errors, plugin_commands, sim_commands, sweep_commands, trace_commands
 from eru_sim.cli.answer import Answer, Table, show
 from eru_sim.cli.options import Output
 from eru_sim.output import one_line
@@ -29,6 +29,7 @@ app.add_typer(trace_commands.app, name="trace", epilog="\b\nExample:\n  eru trac
 app.add_typer(
     sim_commands.app, name="sim", epilog="\b\nExample:\n  eru sim replay 'synthetic:google2019?nodes=500&hours=1'"
 )
+sim_commands.app.add_typer(sweep_commands.app)
 app.add_typer(plugin_commands.app, name="plugin", epilog="\b\nExample:\n  eru plugin ls")
 app.command("explain", epilog="\b\nExample:\n  eru explain w-17 --journal run.jsonl")(sim_commands.explain)
 

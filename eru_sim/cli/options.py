@@ -104,11 +104,18 @@ Policy = Annotated[
     str,
     typer.Option("--policy", metavar="POLICY", help="NAME[?KEY=VALUE], or your own: MODULE:CLASS or FILE.py:CLASS."),
 ]
+Queue = Annotated[
+    str,
+    typer.Option(
+        "--queue", metavar="DISCIPLINE",
+        help="Queue discipline: NAME[?KEY=VALUE&...], e.g. easy?order=shortest. pass=event: a pass after every event.",
+    ),
+]  # fmt: skip
 Policies = Annotated[
     list[str] | None,
     typer.Option(
         "--policy", metavar="POLICY", show_default=False,
-        help="One to compare; repeat it. By default all that are built in.",
+        help="One to compare; repeat it. By default random, first-fit, best-fit, worst-fit and dot-product.",
     ),
 ]  # fmt: skip
 RecordedPolicy = Annotated[

@@ -12,6 +12,7 @@ from eru_sim.cli.answer import Answer, Table
 from eru_sim.cli.options import CHECK_EVERY, Output, Quiet, Seed, Source, given
 from eru_sim.cli.progress import ProgressBar
 from eru_sim.cli.trace_commands import fact_rows, notes
+from eru_sim.errors import EruError
 from eru_sim.output import check_directory, check_file, human, title_of
 
 if TYPE_CHECKING:
@@ -20,20 +21,27 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Replay traces, compare policies, verify recordings.", rich_markup_mode=None)
 
 _SHOWN_ALWAYS = (
-    "policy", "source", "cluster", "seed", "plugins", "nodes", "workloads", "placed", "completed", "failed", "killed",
-    "running", "pending", "rejected", "lost", "evicted", "decisions", "placements", "utilisation", "queueing_delay_s",
-    "horizon_s", "wall_s", "cpu_s", "peak_rss_bytes", "decision_digest",
+    "policy", "queue", "source", "cluster", "seed", "plugins", "nodes", "workloads", "placed", "completed", "failed",
+    "killed", "running", "pending", "rejected", "lost", "evicted", "decisions", "placements", "utilisation",
+    "queueing_delay_s", "horizon_s", "wall_s", "cpu_s", "peak_rss_bytes", "decision_digest",
 )  # fmt: skip
 _SHOWN_WHEN_SET = (
-    "policy_params", "overcommit", "adopted", "starting", "stopping", "start_failures", "stale_completions",
-    "refused_requests",
+    "policy_params", "overcommit", "adopted", "preempted", "starting", "stopping", "start_failures",
+    "stale_completions", "refused_requests",
 )  # fmt: skip
 _COMPARED = (
     "utilisation_", "queueing_delay_p50_s", "queueing_delay_p90_s", "queueing_delay_p99_s", "completed", "pending",
     "evicted", "cpu_s",
 )  # fmt: skip
+_CHOICES = ("queue", "cluster", "overcommit", "initial", "horizon", "failures", "engine", "check_every")
 _Journal = Annotated[
     str, typer.Argument(metavar="JOURNAL", show_default=False, help="A recording, written by eru sim replay --journal.")
+]
+_OptionalSource = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SOURCE]", show_default=False, help="A trace: FORMAT:PATH[?KEY=VALUE&...]; see eru trace ls."
+    ),
 ]
 
 
@@ -41,9 +49,11 @@ _Journal = Annotated[
     epilog="\b\nExample:\n  eru sim replay 'synthetic:google2019?nodes=500&hours=1' --policy random --journal run.jsonl"
 )
 def replay(
-    source: Source,
+    context: typer.Context,
+    source: _OptionalSource = None,
     cluster: options.ClusterSpec = "trace",
     policy: options.Policy = "best-fit",
+    queue: options.Queue = "priority",
     overcommit: options.Overcommit = None,
     initial: options.Initial = "empty",
     horizon: options.Horizon = None,
@@ -58,27 +68,68 @@ def replay(
     out: options.OutDirectory = None,
     check: options.Check = False,
     seed: Seed = 0,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint", metavar="FILE", show_default=False, help="Save the run to this file as it goes on."
+        ),
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            "--every",
+            metavar="N|TIME",
+            show_default=False,
+            help="How often to save: after N batches (by default 100000), or e.g. 15m of simulated time.",
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="FILE",
+            show_default=False,
+            help="Go on from a checkpoint, which has source and options; a policy of your own must be given again.",
+        ),
+    ] = None,
     output: Output = "table",
     quiet: Quiet = False,
 ) -> Answer:
     """Run a trace through the scheduler in simulated time and show what came of it."""
+    from eru_sim.simulation import go_on
     from eru_sim.simulation import replay as run
 
+    if source is None and resume is None:
+        raise EruError("eru sim replay: missing argument 'SOURCE'; see 'eru sim replay --help'")
     if out is not None:
         check_directory(out, "--out")
     if journal is not None:
         check_file(journal, "--journal")
     chosen = given(
-        cluster=cluster, overcommit=overcommit, initial=initial, horizon=horizon, failures=failures, engine=engine,
-        check_every=CHECK_EVERY if check else 0,
+        queue=queue, cluster=cluster, overcommit=overcommit, initial=initial, horizon=horizon, failures=failures,
+        engine=engine, check_every=CHECK_EVERY if check else 0,
     )  # fmt: skip
+    call = {"source": source, "policy": policy, "seed": seed, "options": chosen}
     with ProgressBar(not quiet) as bar:
-        result = run(source, policy=policy, seed=seed, journal=journal, out=out, progress=bar, **chosen)
+        if resume is None:
+            result = run(
+                source, policy=policy, seed=seed, journal=journal, out=out, checkpoint=checkpoint, every=every,
+                progress=bar, **chosen,
+            )  # fmt: skip
+        else:
+            from eru_sim.checkpoint import read
+
+            saved = read(resume)
+            arguments = saved.arguments
+            result = go_on(saved, _typed(context), bar)
+            out = arguments.out
+            policy = arguments.policy if isinstance(arguments.policy, str) else arguments.policy.name
+            chosen = given(**{name: getattr(arguments, name) for name in _CHOICES})
+            call = {"source": arguments.source, "policy": policy, "seed": arguments.seed, "options": chosen}
         if out is not None:
             from eru_sim.report import write_replay
 
             bar(1.0, "drawing plots")
-            call = {"source": source, "policy": policy, "seed": seed, "options": chosen}
             write_replay(result, out, arguments=call)
     summary = result.summary
     return Answer(
@@ -89,6 +140,18 @@ def replay(
         tables=[Table(rows=_summary_rows(summary, output == "wide"))],
         notes=notes(summary["assumptions"], summary["ignored"], summary["repaired"]),
     )
+
+
+def _typed(context: typer.Context) -> dict[str, Any]:
+    """Return the arguments of `eru_sim.replay` that the command line has, even where they are the default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    typed = {
+        name: value
+        for name, value in context.params.items()
+        if (source := sources[name]) is not None and source.name == "COMMANDLINE"
+    }
+    found = {name: value for name, value in typed.items() if name not in ("resume", "check", "output", "quiet")}
+    return {**found, "check_every": CHECK_EVERY} if typed.get("check") else found
 
 
 def _summary_rows(summary: Mapping[str, Any], wide: bool) -> list[tuple[str, str]]:
@@ -116,6 +179,7 @@ def compare(
     source: Source,
     policy: options.Policies = None,
     replications: options.Replications = 1,
+    queue: options.Queue = "priority",
     cluster: options.ClusterSpec = "trace",
     overcommit: options.Overcommit = None,
     initial: options.Initial = "empty",
@@ -134,8 +198,8 @@ def compare(
     if out is not None:
         check_directory(out, "--out")
     chosen = given(
-        cluster=cluster, overcommit=overcommit, initial=initial, horizon=horizon, failures=failures, engine=engine,
-        check_every=CHECK_EVERY if check else 0,
+        queue=queue, cluster=cluster, overcommit=overcommit, initial=initial, horizon=horizon, failures=failures,
+        engine=engine, check_every=CHECK_EVERY if check else 0,
     )  # fmt: skip
     with ProgressBar(not quiet) as bar:
         comparison = run(

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from scheduler.plugins.payloads import mapping, member, sequence, shown, whole
 from scheduler.ports import UNLIMITED, Cap, Coupling, NodeColumns, NodeFacts, PoolView, ResourcePlugin
 from scheduler.types import FloatArray, Int64Array
 
@@ -65,30 +66,28 @@ class AffinityPlugin(ResourcePlugin):
     )
 
     def __init__(self, levels: Sequence[str] = (NODE,)) -> None:
-        if isinstance(levels, str) or not isinstance(levels, Sequence):
-            raise ValueError(f"affinity.levels: {levels!r} is not a list of topology levels, e.g. ['node', 'rack']")
-        self.levels = tuple(levels)
+        self.levels = tuple(sequence("affinity.levels", levels))
         for level in self.levels:
             if not isinstance(level, str) or not level or "/" in level:
-                raise ValueError(f"affinity.levels: {level!r} is not the name of a topology level without '/'")
+                raise ValueError(f"affinity.levels: {shown(level)} is not the name of a topology level without '/'")
 
     def parse(self, payload: Any) -> dict[str, Any]:
         """Fill in defaults, sort labels and rules, drop repeated required rules; all fields are there."""
-        _check_fields("affinity", payload, ("labels", *_NUMBERS))
+        mapping("affinity", payload, ("labels", *_NUMBERS))
         parsed: dict[str, Any] = {"labels": _parse_labels("affinity.labels", payload.get("labels", {}))}
         for kind in _NUMBERS:
             parsed[kind] = self._parse_rules(kind, payload.get(kind, []))
         return parsed
 
     def _parse_rules(self, kind: str, rules: Any) -> list[dict[str, Any]]:
-        if isinstance(rules, str) or not isinstance(rules, Sequence):
-            raise ValueError(f"affinity.{kind}: {rules!r} is not a list of rules, e.g. [{{'match': {{'app': 'web'}}}}]")
-        parsed = [_parse_rule(f"affinity.{kind}[{index}]", rule, _NUMBERS[kind]) for index, rule in enumerate(rules)]
+        field = f"affinity.{kind}"
+        given = enumerate(sequence(field, rules))
+        parsed = [_parse_rule(f"{field}[{index}]", rule, _NUMBERS[kind]) for index, rule in given]
         for index, rule in enumerate(parsed):
             if kind == "apart" and rule["level"] not in self.levels:
-                known = ", ".join(self.levels) or "none"
+                level, known = shown(rule["level"]), ", ".join(self.levels) or "none"
                 raise ValueError(
-                    f"affinity.apart[{index}].level: {rule['level']!r} is not among the plugin's levels ({known}); "
+                    f"affinity.apart[{index}].level: {level} is not among the plugin's levels ({known}); "
                     "add it to the parameter levels"
                 )
         parsed.sort(key=lambda rule: (rule["level"], _label(rule), list(rule.values())[2:]))
@@ -288,39 +287,26 @@ def _apart_family(level: str, label: Label) -> str:
 
 
 def _parse_rule(field: str, rule: Any, number: tuple[str, int, int] | None) -> dict[str, Any]:
-    _check_fields(field, rule, ("match", "level", number[0]) if number else ("match", "level"))
+    mapping(field, rule, ("match", "level", number[0]) if number else ("match", "level"))
     match = _parse_labels(f"{field}.match", rule.get("match", {}))
     if len(match) != 1:
         raise ValueError(
-            f"{field}.match: {match!r} must have exactly one label; combine several into the value of one label"
+            f"{field}.match: {shown(match)} must have exactly one label; combine several into the value of one label"
         )
     level = rule.get("level", NODE)
     if not isinstance(level, str) or not level:
-        raise ValueError(f"{field}.level: {level!r} is not the name of a topology level, e.g. 'rack'")
+        raise ValueError(f"{field}.level: {shown(level)} is not the name of a topology level, e.g. 'rack'")
     parsed: dict[str, Any] = {"match": match, "level": level}
     if number:
         name, least, default = number
-        value = rule.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _NUMBER_MAX:
-            raise ValueError(f"{field}.{name}: {value!r} must be a whole number from {least} to {_NUMBER_MAX}")
-        parsed[name] = value
+        parsed[name] = whole(f"{field}.{name}", rule.get(name, default), least, _NUMBER_MAX)
     return parsed
 
 
 def _parse_labels(field: str, labels: Any) -> dict[str, str]:
-    if not isinstance(labels, Mapping):
-        raise ValueError(f"{field}: {labels!r} is not a mapping from label to value, e.g. {{'app': 'web'}}")
-    for key, value in labels.items():
-        if not isinstance(key, str) or not key or "=" in key:
-            raise ValueError(f"{field}: {key!r} must be a text that is not empty and has no '='")
+    for key, value in mapping(field, labels).items():
+        if not key or "=" in key:
+            raise ValueError(f"{field}: {shown(key)} must be a text that is not empty and has no '='")
         if not isinstance(value, str):
-            raise ValueError(f"{field}.{key}: {value!r} must be a text; put it in quotes")
+            raise ValueError(f"{member(field, key)}: {shown(value)} must be a text; put it in quotes")
     return dict(sorted(labels.items()))
-
-
-def _check_fields(field: str, value: Any, known: Sequence[str]) -> None:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{field}: {value!r} must be a mapping with some of the fields {', '.join(known)}")
-    for name in value:
-        if name not in known:
-            raise ValueError(f"{field}.{name}: there is no such field; there are: {', '.join(known)}")

@@ -23,6 +23,7 @@ from scheduler.plugins.cpu_plans import (
     id_order,
     iterate_plans,
 )
+from scheduler.plugins.payloads import is_same, mapping, member, sequence, shown, size, text, whole
 from scheduler.ports import (
     NOTHING,
     UNLIMITED,
@@ -51,10 +52,12 @@ SHARES_MIN = 2
 
 _BOUND_WEIGHT = 100.0
 _NUMA_MEMORY = "numa_memory/"
-_SIZE = re.compile(r"(-?\d+(?:\.\d+)?) ?([KMGTP]?)(?:I?B)?", re.IGNORECASE)
+_ID = re.compile(r"0|[1-9][0-9]{0,8}")
+_PIECES = re.compile(r"-?[0-9]{1,18}")
 _REQUEST_FIELDS = ("bind", "cpu_request", "cpu_limit", "memory_request", "memory_limit", "numa_nodes", "keep_bind")
 _AMOUNTS = ("cpu_request", "cpu_limit", "memory_request", "memory_limit")
-_NODE_FIELDS = ("cores", "share", "memory", "numa", "numa_memory")
+_CHANGE_FIELDS = ("cores", "share", "memory", "numa", "numa_memory")
+_NODE_FIELDS = (*_CHANGE_FIELDS, "numa_memory_delta")
 
 
 class _Node(NamedTuple):
@@ -64,6 +67,7 @@ class _Node(NamedTuple):
     memory: int | None
     numa: dict[str, list[str]]
     numa_memory: dict[str, int] | None
+    numa_memory_delta: dict[str, int]
 
 
 class CpuPlugin(ExactPlugin):
@@ -74,17 +78,19 @@ class CpuPlugin(ExactPlugin):
     "string": how ids compare.
 
     Workload payload: ``bind`` (to cores of its own), ``cpu_request`` and ``cpu_limit`` in cores (int, float or decimal
-    string, taken as the decimal number that is written), ``memory_request`` and ``memory_limit`` in bytes or as "512M"
-    (powers of 1024), ``numa_nodes``. All may be absent; a limit of 0 is none. Bound work reserves all it may use. It
-    gets cores of one NUMA node where possible, and that node's memory; else cores of any, and no NUMA memory in
-    particular. With ``numa_nodes`` it gets an equal share of cores and memory from each of exactly so many NUMA nodes,
-    or nothing; a node that does not say which cores are in which NUMA node has none. Unbound work needs as many cores
-    on the node as it asks for, shares those that no bound work has, and never lacks CPU otherwise.
+    string, taken as the decimal number that is written), ``memory_request`` and ``memory_limit``, sizes as
+    `scheduler.plugins.payloads` has them, e.g. 7 or "1.5G", and ``numa_nodes``. All may be absent; a limit of 0 is
+    none. Bound work reserves all it may use. It gets cores of one NUMA node where possible, and that node's memory;
+    else cores of any, and no NUMA memory in particular. With ``numa_nodes`` it gets an equal share of cores and memory
+    from each of exactly so many NUMA nodes, or nothing; a node that does not say which cores are in which NUMA node has
+    none. Unbound work needs as many cores on the node as it asks for, shares those that no bound work has, and never
+    lacks CPU otherwise.
 
     Node payload: ``cores``, a count or pieces by core id (a mapping or a list of "id:pieces"); ``share``, pieces a core
     where ``cores`` is a count; ``memory``; ``numa``, the cores of each NUMA node as lists or text like "0-3,8", by NUMA
-    id or in a list; ``numa_memory``, bytes by NUMA id or in a list, by default equal parts of the node's memory. A node
-    without a payload has the whole cores of its dimension "cpu" (millicores).
+    id or in a list; ``numa_memory``, bytes by NUMA id or in a list, by default equal parts of the node's memory;
+    ``numa_memory_delta``, what `change_node` has added to these. A node without a payload has the whole cores of its
+    dimension "cpu" (millicores).
 
     Slots: one a core, in the order of ids, in pieces; ``numa_memory/<id>`` in bytes; ``requested``, counted only.
     """
@@ -98,14 +104,14 @@ class CpuPlugin(ExactPlugin):
 
     def __init__(self, share_base: int = 100, max_share: int = -1, core_order: CoreOrder = "number") -> None:
         if core_order not in ("number", "string"):
-            raise ValueError(f"cpu.core_order: {core_order!r} is neither 'number' nor 'string'")
-        self.share_base = _whole(share_base, "share_base", least=1, most=SHARE_BASE_MAX)
-        self.max_share = _whole(max_share, "max_share", least=-1)
+            raise ValueError(f"cpu.core_order: {shown(core_order)} is neither 'number' nor 'string'")
+        self.share_base = whole("cpu.share_base", share_base, 1, SHARE_BASE_MAX)
+        self.max_share = whole("cpu.max_share", max_share, -1, BYTES_MAX)
         self.core_order = core_order
 
     def parse(self, payload: Any) -> dict[str, Any]:
         """Fill in what follows from the rest, in Eru's order, and check it. ``keep_bind`` is for `merge` only."""
-        _check_fields(payload, _REQUEST_FIELDS)
+        mapping("cpu", payload, _REQUEST_FIELDS)
         bind = _flag(payload, "bind")
         _flag(payload, "keep_bind")
         cpu_request, cpu_limit = _cpu(payload, "cpu_request"), _cpu(payload, "cpu_limit")
@@ -127,7 +133,7 @@ class CpuPlugin(ExactPlugin):
         if bind and cpu_request * self.share_base < 1:
             raise ValueError(
                 f"cpu.cpu_request: {_plain(cpu_request)} is less than one piece of a core; "
-                f"ask at least {_plain(Fraction(1, self.share_base))} or set bind to false"
+                f"ask at least {_plain(_least_cpu(self.share_base))} or set bind to false"
             )
         request = {
             "bind": bind,
@@ -141,7 +147,7 @@ class CpuPlugin(ExactPlugin):
         return request
 
     def _numa_nodes(self, value: Any, bind: bool, cpu_request: Fraction) -> int:
-        count = _whole(value, "numa_nodes", least=1)
+        count = whole("cpu.numa_nodes", value, 1, BYTES_MAX)
         if not bind:
             raise ValueError(f"cpu.numa_nodes: {count} needs bind; set bind to true or leave numa_nodes out")
         if count > 1 and cpu_pieces(cpu_request, self.share_base) % (count * self.share_base) != 0:
@@ -154,7 +160,7 @@ class CpuPlugin(ExactPlugin):
     def merge(self, request: Any, change: Any) -> dict[str, Any]:
         """Add the amounts of ``change``, which are differences. Unbinds unless told to ``bind`` or to ``keep_bind``."""
         change = {} if change is None else change
-        _check_fields(change, _REQUEST_FIELDS)
+        mapping("cpu", change, _REQUEST_FIELDS)
         bind = _flag(change, "bind") or (_flag(change, "keep_bind") and request["bind"])
         merged: dict[str, Any] = {"bind": bind}
         for name in _AMOUNTS:
@@ -181,6 +187,9 @@ class CpuPlugin(ExactPlugin):
         if numa_memory is None:
             memory = capacity.get("memory", 0) + (node.memory or 0)
             numa_memory = {numa_id: memory // len(node.numa) for numa_id in node.numa}
+        for numa_id, added in node.numa_memory_delta.items():
+            field = f"cpu.numa_memory.{numa_id}"
+            numa_memory[numa_id] = whole(field, numa_memory[numa_id] + added, 0, BYTES_MAX)
         positions = {core: position for position, core in enumerate(node.cores)}
         return Inventory(
             slots=(*node.cores, *(_NUMA_MEMORY + numa_id for numa_id in node.numa), REQUESTED),
@@ -199,13 +208,18 @@ class CpuPlugin(ExactPlugin):
 
         Absolute: each field given takes the place of the old one. By difference: ``cores`` as pieces by core are added,
         unknown cores are new; as a count they are that many new cores after the last, or the last ones go;
-        ``memory`` and ``numa_memory`` are added; ``numa`` takes the place of the old one.
+        ``memory`` and ``numa_memory`` are added; ``numa`` takes the place of the old one. What is added to NUMA memory
+        is noted as ``numa_memory_delta`` and lasts until ``numa`` or ``numa_memory`` is put in place.
         """
-        _check_fields(change, _NODE_FIELDS)
+        mapping("cpu", change, _CHANGE_FIELDS)
         if is_delta:
             changed = self._added(payload, change)
         else:
-            kept = {name: value for name, value in (payload or {}).items() if name != "share" or "cores" not in change}
+            kept = dict(payload or {})
+            if "cores" in change:
+                kept.pop("share", None)
+            if "numa" in change or "numa_memory" in change:
+                kept.pop("numa_memory_delta", None)
             changed = {**kept, **change}
         self._node(changed)
         return changed
@@ -224,7 +238,10 @@ class CpuPlugin(ExactPlugin):
         if "numa" in change:
             changed["numa"] = change["numa"]
         if "numa_memory" in change:
-            changed["numa_memory"] = self._changed_numa_memory(old, change["numa_memory"])
+            added = self._numa_sizes("numa_memory", change["numa_memory"], old.numa, least=-BYTES_MAX)
+            before = old.numa_memory_delta
+            sums = {numa_id: before.get(numa_id, 0) + added.get(numa_id, 0) for numa_id in old.numa}
+            changed["numa_memory_delta"] = {numa_id: amount for numa_id, amount in sums.items() if amount}
         return changed
 
     def _changed_cores(self, old: Mapping[str, int] | None, added: Any, share: Any) -> dict[str, int]:
@@ -244,20 +261,12 @@ class CpuPlugin(ExactPlugin):
             cores[core] = cores.get(core, 0) + more
         return cores
 
-    def _changed_numa_memory(self, old: _Node, change: Any) -> dict[str, int]:
-        added = self._numa_sizes(change, old.numa, least=-BYTES_MAX)
-        if old.numa_memory is None and old.memory is None:
-            raise ValueError("cpu.numa_memory: the node did not say its own; give it whole, not as a difference")
-        default = (old.memory or 0) // max(len(old.numa), 1)
-        before = old.numa_memory or dict.fromkeys(old.numa, default)
-        return {numa_id: size + added.get(numa_id, 0) for numa_id, size in before.items()}
-
     def _node(self, payload: Any, counted: int = 0) -> _Node:
         """Read and check a node's payload; cores and NUMA nodes come out in the order of ids.
 
         ``counted`` is the count of cores where the payload says nothing of them, 0 if unknown.
         """
-        _check_fields(payload, _NODE_FIELDS)
+        mapping("cpu", payload, _NODE_FIELDS)
         cores = self._cores(payload, counted)
         numa = self._numa(payload.get("numa"))
         seen: set[str] = set()
@@ -269,13 +278,14 @@ class CpuPlugin(ExactPlugin):
                 seen.add(core)
         numa_memory = payload.get("numa_memory")
         if numa_memory is not None:
-            sizes = self._numa_sizes(numa_memory, numa, least=0)
+            sizes = self._numa_sizes("numa_memory", numa_memory, numa, least=0)
             missing = [numa_id for numa_id in numa if numa_id not in sizes]
             if missing:
                 raise ValueError(f"cpu.numa_memory: NUMA node {missing[0]!r} is missing; give the bytes of each")
             numa_memory = {numa_id: sizes[numa_id] for numa_id in numa}
-        memory = None if payload.get("memory") is None else _bytes(payload["memory"], "memory", least=0)
-        return _Node(cores, memory, numa, numa_memory)
+        delta = self._numa_sizes("numa_memory_delta", payload.get("numa_memory_delta"), numa, least=-BYTES_MAX)
+        memory = None if payload.get("memory") is None else size("cpu.memory", payload["memory"], 0, BYTES_MAX)
+        return _Node(cores, memory, numa, numa_memory, delta)
 
     def _cores(self, payload: Mapping[str, Any], counted: int) -> dict[str, int] | None:
         value, share = payload.get("cores"), payload.get("share")
@@ -286,7 +296,7 @@ class CpuPlugin(ExactPlugin):
         if not isinstance(value, int) and share is not None:
             raise ValueError("cpu.share: it goes with a count of cores; with pieces by core leave it out")
         if isinstance(value, int):
-            count = _whole(value, "cores", least=0, most=CORES_MAX)
+            count = whole("cpu.cores", value, 0, CORES_MAX)
             value = {str(core): self.share_base if share is None else share for core in range(count)}
         cores = self._pieces_by_core(value, least=0)
         return {core: cores[core] for core in self._ordered(cores)}
@@ -300,11 +310,11 @@ class CpuPlugin(ExactPlugin):
             isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(item, str) for item in value)
         ):
             parts = [part for item in value for part in item.split(",")]
-            pairs = [
-                (core, _whole_text(pieces, f"cores.{core}")) for core, _, pieces in (p.partition(":") for p in parts)
-            ]
+            pairs = [(core, _pieces_of(pieces, core)) for core, _, pieces in (p.partition(":") for p in parts)]
         else:
-            raise ValueError(f"cpu.cores: {value!r} is neither a count nor pieces by core, e.g. 64 or {{'0': 100}}")
+            raise ValueError(
+                f"cpu.cores: {shown(value)} is neither a count nor pieces by core, e.g. 64 or {{'0': 100}}"
+            )
         if len(pairs) > CORES_MAX:
             raise ValueError(f"cpu.cores: {len(pairs)} are more than a node can have, which is {CORES_MAX}")
         cores: dict[str, int] = {}
@@ -312,20 +322,23 @@ class CpuPlugin(ExactPlugin):
             core_id = _id(core, "cores")
             if core_id in cores:
                 raise ValueError(f"cpu.cores: core {core_id!r} is there twice; name it once")
-            cores[core_id] = _whole(pieces, f"cores.{core_id}", least=least, most=OVERSELL_MAX * self.share_base)
+            cores[core_id] = whole(f"cpu.cores.{core_id}", pieces, least, OVERSELL_MAX * self.share_base)
         return cores
 
     def _numa(self, value: Any) -> dict[str, list[str]]:
         named = _by_numa_id(value, "numa")
-        numa = {_id(numa_id, "numa"): _core_list(members, f"numa.{numa_id}") for numa_id, members in named}
+        numa = {
+            (numa_id := _id(named_id, "numa")): _core_list(members, f"numa.{numa_id}") for named_id, members in named
+        }
         return {numa_id: self._ordered(numa[numa_id]) for numa_id in self._ordered(numa)}
 
-    def _numa_sizes(self, value: Any, numa: Mapping[str, Any], least: int) -> dict[str, int]:
+    def _numa_sizes(self, field: str, value: Any, numa: Mapping[str, Any], least: int) -> dict[str, int]:
         sizes: dict[str, int] = {}
-        for numa_id, size in _by_numa_id(value, "numa_memory"):
-            if str(numa_id) not in numa:
-                raise ValueError(f"cpu.numa_memory.{numa_id}: there is no such NUMA node; name it in numa")
-            sizes[str(numa_id)] = _bytes(size, f"numa_memory.{numa_id}", least=least)
+        for named_id, amount in _by_numa_id(value, field):
+            numa_id = _id(named_id, field)
+            if numa_id not in numa:
+                raise ValueError(f"cpu.{field}.{numa_id}: there is no such NUMA node; name it in numa")
+            sizes[numa_id] = size(f"cpu.{field}.{numa_id}", amount, least, BYTES_MAX)
         return sizes
 
     def _ordered(self, ids: Iterable[str]) -> list[str]:
@@ -429,6 +442,40 @@ class CpuPlugin(ExactPlugin):
         plan = next(iterate_plans(cores, asked, before), None)
         return None if plan is None else _bound(asked, node.inventory, plan)
 
+    def check_assignment(self, request: Any, inventory: Inventory, assignment: Assignment) -> None:
+        """Bound: whole cores and at most one fragment that make up the amount, and of NUMA nodes equal shares."""
+        expected = self._unbound(request)
+        if request["bind"]:
+            expected = self._found(request, inventory, assignment)
+        for field in ("detail", "amounts"):
+            value, wanted = getattr(assignment, field), getattr(expected, field)
+            if not is_same(value, wanted):
+                raise ValueError(f"cpu.{field}: {shown(value)} is not what is asked; that is {shown(wanted)}")
+
+    def _found(self, request: Any, inventory: Inventory, assignment: Assignment) -> Assignment:
+        """What bound work holds on the cores and NUMA nodes that are named; ValueError where these do not suit it."""
+        asked = self._plan_request(request)
+        numa = _named_numa(inventory, assignment.detail)
+        count = inventory.layout["core_count"] if inventory.slots else 0
+        named = enumerate(inventory.slots[:count])
+        cores = {position: assignment.amounts[core] for position, core in named if core in assignment.amounts}
+        whole_cores, fragment = divmod(asked.pieces, asked.share_base)
+        wanted = [asked.share_base] * whole_cores + [fragment] * (fragment > 0)
+        if sorted(cores.values(), reverse=True) != wanted:
+            problem = f"are not {whole_cores} whole cores and a fragment of {fragment} pieces"
+            raise ValueError(f"cpu.amounts: {shown(dict(assignment.amounts))} {problem}; name such cores")
+        if asked.numa_nodes not in (0, len(numa)):
+            raise ValueError(f"cpu.detail.numa: {len(numa)} NUMA nodes; {asked.numa_nodes} are asked, name them")
+        for node in numa:
+            inside = sum(cores.get(core, 0) for core in inventory.layout["numa_cores"][node])
+            if inside * len(numa) != asked.pieces:
+                numa_id = inventory.layout["numa_ids"][node]
+                raise ValueError(
+                    f"cpu.detail.numa: NUMA node {numa_id} gives {inside} of {asked.pieces} pieces; "
+                    f"name cores with an equal share in each of the {len(numa)}"
+                )
+        return _bound(asked, inventory, Plan(cores, tuple(numa)))
+
     def _unbound(self, request: Any) -> Assignment:
         pieces = self._pieces(request)
         return Assignment(amounts={REQUESTED: pieces} if pieces else {})
@@ -504,6 +551,18 @@ def _held(inventory: Inventory, held: Assignment) -> Held:
     )
 
 
+def _named_numa(inventory: Inventory, detail: Any) -> list[int]:
+    """The NUMA nodes that the detail of an assignment names, ascending; ValueError where there are no such."""
+    if detail is None:
+        return []
+    numa_ids = inventory.layout["numa_ids"] if inventory.slots else []
+    named = text("cpu.detail.numa", mapping("cpu.detail", detail, ["numa"]).get("numa")).split(",")
+    for numa_id in named:
+        if numa_id not in numa_ids:
+            raise ValueError(f"cpu.detail.numa: no NUMA node {shown(numa_id)}; the node has {shown(numa_ids)}")
+    return sorted({numa_ids.index(numa_id) for numa_id in named})
+
+
 def _can_stay(cores: Cores, asked: PlanRequest, held: Held) -> bool:
     """Whether what is held will do: the same amount of CPU, on NUMA nodes with enough memory."""
     if sum(held.cores.values()) != asked.pieces or asked.numa_nodes not in (0, len(held.numa)):
@@ -519,14 +578,6 @@ def _memory_share(memory: int, count: int) -> int:
     return -(-memory // count)
 
 
-def _check_fields(payload: Any, known: Sequence[str]) -> None:
-    if not isinstance(payload, Mapping):
-        raise ValueError(f"cpu: {payload!r} is not a mapping; its fields are {', '.join(known)}")
-    for field in payload:
-        if field not in known:
-            raise ValueError(f"cpu.{field}: no such field; there are {', '.join(known)}")
-
-
 def _check_not_negative(amounts: Mapping[str, float]) -> None:
     for field, amount in amounts.items():
         if amount < 0:
@@ -536,7 +587,7 @@ def _check_not_negative(amounts: Mapping[str, float]) -> None:
 def _flag(payload: Mapping[str, Any], field: str) -> bool:
     value = payload.get(field, False)
     if not isinstance(value, bool):
-        raise ValueError(f"cpu.{field}: {value!r} is neither true nor false")
+        raise ValueError(f"cpu.{field}: {shown(value)} is neither true nor false")
     return value
 
 
@@ -552,40 +603,28 @@ def _plain(number: Fraction) -> int | float:
     return int(nearest) if nearest.is_integer() else nearest
 
 
+def _least_cpu(share_base: int) -> Fraction:
+    """The cores of one piece, rounded up to the sixth decimal."""
+    return Fraction(-(-(10**6) // share_base), 10**6)
+
+
 def _size(payload: Mapping[str, Any], field: str) -> int:
-    return _bytes(payload.get(field, 0), field, least=-BYTES_MAX)
+    return size(f"cpu.{field}", payload.get(field, 0), -BYTES_MAX, BYTES_MAX)
 
 
-def _bytes(value: Any, field: str, *, least: int) -> int:
-    """A size: a whole number of bytes, or text like "512M" or "1.5 GiB" in powers of 1024, rounded down."""
-    if isinstance(value, str):
-        match = _SIZE.fullmatch(value.strip())
-        if match is None or len(value) > 40:
-            raise ValueError(f"cpu.{field}: {value!r} is not a size; give bytes or a text like '512M'")
-        number, unit = match.groups()
-        value = int(Fraction(number) * 1024 ** " KMGTP".index(unit.upper() or " "))
-    return _whole(value, field, least=least, most=BYTES_MAX)
-
-
-def _whole(value: Any, field: str, *, least: int, most: int = BYTES_MAX) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"cpu.{field}: {value!r} is not a whole number")
-    if not least <= value <= most:
-        raise ValueError(f"cpu.{field}: {value} must be at least {least} and at most {most}")
-    return value
-
-
-def _whole_text(text: str, field: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,18}", text.strip()):
-        raise ValueError(f"cpu.{field}: {text!r} is not a number of pieces; write a core as '0:100'")
-    return int(text)
+def _pieces_of(pieces: str, core: str) -> int:
+    if not _PIECES.fullmatch(pieces.strip()):
+        field = member("cpu.cores", core)
+        raise ValueError(f"{field}: {shown(pieces)} is not a number of pieces; write a core as '0:100'")
+    return int(pieces)
 
 
 def _id(value: Any, field: str) -> str:
-    text = str(value).strip()
-    if isinstance(value, bool) or not re.fullmatch(r"0|[1-9][0-9]{0,8}", text):
-        raise ValueError(f"cpu.{field}: {value!r} is not an id; ids are numbers like '0'")
-    return text
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9:
+        return str(value)
+    if not isinstance(value, str) or not _ID.fullmatch(value.strip()):
+        raise ValueError(f"cpu.{field}: {shown(value)} is not an id; ids are numbers like '0'")
+    return value.strip()
 
 
 def _by_numa_id(value: Any, field: str) -> list[tuple[Any, Any]]:
@@ -595,20 +634,17 @@ def _by_numa_id(value: Any, field: str) -> list[tuple[Any, Any]]:
         return list(value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return list(enumerate(value))
-    raise ValueError(f"cpu.{field}: {value!r} is neither a mapping by NUMA node nor a list with one entry each")
+    raise ValueError(f"cpu.{field}: {shown(value)} is neither a mapping by NUMA node nor a list with one entry each")
 
 
 def _core_list(value: Any, field: str) -> list[str]:
     """Read a list of cores: ids, or text like "0-3,8"."""
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, Sequence):
-        raise ValueError(f"cpu.{field}: {value!r} is not a list of cores, e.g. '0-3,8' or ['0', '1']")
     cores: list[str] = []
-    for part in parts:
-        first, dash, last = str(part).partition("-")
+    for part in value.split(",") if isinstance(value, str) else sequence(f"cpu.{field}", value):
+        first, dash, last = part.partition("-") if isinstance(part, str) else (part, "", "")
         low = int(_id(first, field))
         high = int(_id(last, field)) if dash else low
         if not low <= high < low + CORES_MAX:
-            raise ValueError(f"cpu.{field}: {part!r} is not a range of cores; the lower id comes first")
+            raise ValueError(f"cpu.{field}: {shown(part)} is not a range of cores; the lower id comes first")
         cores += [str(core) for core in range(low, high + 1)]
     return cores

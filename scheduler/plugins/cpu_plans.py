@@ -6,7 +6,7 @@ with something free is a *fragment core*. Whole cores are only taken from full c
 many plans as possible are found; plans on the busiest cores are used first. Fragments are taken from fragment cores
 and, if that makes for more plans, from the busiest full cores.
 
-Inside, cores and NUMA nodes are numbers: their positions in the order of ids. `plans` speaks of ids.
+Cores and NUMA nodes are numbers here: their positions in the order of ids.
 """
 
 from __future__ import annotations
@@ -18,18 +18,13 @@ from fractions import Fraction
 from itertools import accumulate, islice
 from typing import Literal, NamedTuple
 
+from scheduler.plugins.payloads import shown
+
 CoreOrder = Literal["number", "string"]
 """How ids compare: as numbers, or as strings ("10" before "2"), as Eru does."""
 
 CPU_MAX = 10**9
 _DIGITS_MAX = 400  # more than any float is written with; keeps the fractions small
-
-
-class CpuPlan(NamedTuple):
-    """The pieces that one workload takes, by core id; ``numa`` is the NUMA node that it lies in, None for across."""
-
-    cores: dict[str, int]
-    numa: str | None
 
 
 class Plan(NamedTuple):
@@ -82,71 +77,27 @@ def exact_cpu(value: object, name: str) -> Fraction:
     ValueError names the field where it is not an int, a float or a decimal string, not finite, or beyond 10^9.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{name}: {value!r} is not a number of cores, e.g. 1.5")
+        raise ValueError(f"{name}: {shown(value)} is not a number of cores, e.g. 1.5")
+    too_much = ValueError(f"{name}: {shown(value)} must be finite and at most {CPU_MAX} cores")
+    if isinstance(value, int) and abs(value) > CPU_MAX:
+        raise too_much
     try:
         number = Decimal(str(value))
     except InvalidOperation:
-        raise ValueError(f"{name}: {value!r} is not a number of cores, e.g. 1.5") from None
+        raise ValueError(f"{name}: {shown(value)} is not a number of cores, e.g. 1.5") from None
     if (
         not number.is_finite()
         or len(number.as_tuple().digits) > _DIGITS_MAX
         or abs(number.adjusted()) > _DIGITS_MAX
         or abs(number) > CPU_MAX
     ):
-        raise ValueError(f"{name}: {value!r} must be finite and at most {CPU_MAX} cores")
+        raise too_much
     return Fraction(number)
 
 
 def cpu_pieces(cpu: Fraction, share_base: int) -> int:
     """The pieces of an amount of CPU, halves rounded up."""
     return (2 * cpu.numerator * share_base + cpu.denominator) // (2 * cpu.denominator)
-
-
-def plans(
-    free: Mapping[str, int],
-    cpu: float | str,
-    *,
-    share_base: int = 100,
-    max_share: int = -1,
-    core_order: CoreOrder = "number",
-    held: Mapping[str, int] | None = None,
-    held_numa: str | None = None,
-    numa: Mapping[str, str] | None = None,
-    numa_memory: Mapping[str, int] | None = None,
-    memory_free: int | None = None,
-    memory_request: int = 0,
-) -> list[CpuPlan]:
-    """All plans for copies of a bound request on one node, in the order in which they are to be used.
-
-    ``free`` is in pieces by core id; below 0 counts as 0. ``numa`` says of cores which NUMA node they are in, and
-    ``numa_memory`` what is free there, in bytes. ``held`` is in ``free`` again already; its cores come first, and its
-    NUMA node. No more plans than ``memory_free`` (None for any amount) has room for. Plans that lie in a NUMA node
-    come first, by id. ValueError where ``cpu`` is less than one piece.
-    """
-    amount = exact_cpu(cpu, "cpu")
-    if amount * share_base < 1:
-        raise ValueError(f"cpu: {cpu} is less than one piece of a core; ask at least {1 / share_base:g}")
-    core_ids = sorted(free, key=lambda core: id_order(core, core_order))
-    numa_of = numa or {}
-    numa_ids = sorted(set(numa_of.values()), key=lambda numa_id: id_order(numa_id, core_order))
-    cores = Cores(
-        [free[core] for core in core_ids],
-        [[position for position, core in enumerate(core_ids) if numa_of.get(core) == node] for node in numa_ids],
-        [(numa_memory or {}).get(node, 0) for node in numa_ids],
-    )
-    request = PlanRequest(cpu_pieces(amount, share_base), share_base, max_share, memory_request)
-    held_cores = {core_ids.index(core): pieces for core, pieces in (held or {}).items() if core in free}
-    held_nodes = [numa_ids.index(held_numa)] if held_numa in numa_ids else []
-    found = iterate_plans(cores, request, Held(held_cores, held_nodes))
-    if memory_free is not None and memory_request > 0:
-        found = islice(found, max(memory_free, 0) // memory_request)
-    return [
-        CpuPlan(
-            {core_ids[core]: pieces for core, pieces in plan.cores.items()},
-            numa_ids[plan.numa[0]] if plan.numa else None,
-        )
-        for plan in found
-    ]
 
 
 def iterate_plans(cores: Cores, request: PlanRequest, held: Held = _NOTHING_HELD) -> Iterator[Plan]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scheduler.plugins.payloads import is_same, mapping, member, sequence, shown, text, whole
 from scheduler.ports import (
     COPIES_MAX,
     UNLIMITED,
@@ -40,18 +41,16 @@ class CurvePlugin(ExactPlugin):
     node_examples = ({"cpu": 2000, "memory": 8192},)
 
     def __init__(self, points: int = 98, names: Sequence[str] = ("cpu", "memory")) -> None:
-        if not isinstance(points, int) or isinstance(points, bool) or points < 1:
-            raise ValueError(f"curve.points: {points!r} must be a whole number of at least 1")
-        are_texts = not isinstance(names, str) and all(isinstance(name, str) and name for name in names)
-        if not are_texts or not names or len(set(names)) < len(names) or _AMOUNTS in names:
-            raise ValueError(f"curve.names: {names!r} must be different names, at least one, none of them {_AMOUNTS!r}")
-        self.points = points
-        self.names = tuple(names)
+        self.points = whole("curve.points", points, 1)
+        self.names = tuple(text("curve.names", name) for name in sequence("curve.names", names))
+        if not self.names or len(set(self.names)) < len(self.names) or _AMOUNTS in self.names:
+            known = shown(self.names)
+            raise ValueError(f"curve.names: {known} must be different names, at least one, none of them {_AMOUNTS!r}")
         self._slots = tuple(f"{name}@{point}" for name in self.names for point in range(points))
 
     def parse(self, payload: Any) -> dict[str, Any]:
         """Return the curves in the order of the names, and ``amounts``; given amounts have to agree."""
-        curves = self._curves({name: curve for name, curve in _mapping(payload).items() if name != _AMOUNTS})
+        curves = self._curves({name: curve for name, curve in mapping("curve", payload).items() if name != _AMOUNTS})
         amounts = {slot: amount for slot, amount in zip(self._slots, self._by_slot(curves), strict=True) if amount}
         if payload.get(_AMOUNTS, amounts) != amounts:
             raise ValueError(f"curve.{_AMOUNTS}: it must agree with the curves; leave it out")
@@ -59,7 +58,7 @@ class CurvePlugin(ExactPlugin):
 
     def inventory(self, payload: Any, capacity: Mapping[str, int], labels: Mapping[str, str]) -> Inventory | None:
         """All slots, whichever of them the node has something of; None where it has nothing at all."""
-        curves = {} if payload is None else self._curves(_mapping(payload))
+        curves = {} if payload is None else self._curves(mapping("curve", payload))
         return Inventory(slots=self._slots, total=tuple(self._by_slot(curves))) if curves else None
 
     def change_node(self, payload: Any, change: Any, *, is_delta: bool) -> Any:
@@ -98,30 +97,28 @@ class CurvePlugin(ExactPlugin):
         copies = min([count, *(free // amount for free, amount in zip(node.free, need, strict=True) if amount)])
         return [self.uniform(request)] * copies
 
+    def check_assignment(self, request: Any, inventory: Inventory, assignment: Assignment) -> None:
+        """Exactly the amounts of the request, and nothing else."""
+        if not is_same(assignment.amounts, request[_AMOUNTS]):
+            raise ValueError(
+                f"curve.amounts: {shown(assignment.amounts)} is not what is asked; leave the assignment out"
+            )
+        if assignment.detail is not None:
+            raise ValueError(f"curve.detail: {shown(assignment.detail)} is of no use; leave it out")
+
     def _curves(self, payload: Mapping[str, Any]) -> dict[str, list[int]]:
-        for name in payload:
-            if name not in self.names:
-                raise ValueError(f"curve.{name}: no such resource; the cluster has: {', '.join(self.names)}")
+        mapping("curve", payload, self.names)
         curves = {name: self._curve(name, payload[name]) for name in self.names if name in payload}
         return {name: curve for name, curve in curves.items() if any(curve)}
 
     def _curve(self, name: str, given: Any) -> list[int]:
         curve = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * self.points
         if len(curve) != self.points:
-            raise ValueError(f"curve.{name}: {len(curve)} points; give one number, or {self.points}")
+            raise ValueError(f"{member('curve', name)}: {len(curve)} points; give one number, or {self.points}")
         if set(map(type, curve)) == {int} and min(curve) >= 0 and max(curve) <= UNLIMITED:
             return curve
-        for point, amount in enumerate(curve):
-            if not isinstance(amount, int) or isinstance(amount, bool) or not 0 <= amount <= UNLIMITED:
-                raise ValueError(f"curve.{name}: {amount!r} at point {point} must be a whole number of at least 0")
-        return curve
+        return [whole(f"{member('curve', name)}[{point}]", amount) for point, amount in enumerate(curve)]
 
     def _by_slot(self, curves: Mapping[str, Any]) -> list[int]:
         nothing = [0] * self.points
         return [amount for name in self.names for amount in curves.get(name, nothing)]
-
-
-def _mapping(payload: Any) -> Mapping[str, Any]:
-    if not isinstance(payload, Mapping):
-        raise ValueError(f"curve: {payload!r} must be a mapping from resource to one number or a list of them")
-    return payload

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
+from scheduler.gpu_policies import TAGS, tag_of
+from scheduler.plugins.payloads import is_same, mapping, member, sequence, shown, size, text, whole
 from scheduler.ports import (
     COPIES_MAX,
     UNLIMITED,
@@ -27,8 +28,6 @@ WHOLE = 1000
 
 _DEVICES_MAX = 1024
 _MEMORY_SUFFIX = "/memory"
-_SIZE = re.compile(r"(\d+)([KMGT])", re.ASCII | re.IGNORECASE)
-_SIZE_FACTORS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class Group(TypedDict):
@@ -61,7 +60,7 @@ class GpuPlugin(ExactPlugin):
     Parameter: ``unasked_capacity``, the capacity for a request that asks for no device; None for no limit.
 
     Slots: ``<device id>``, 1000 milli each, in the order given; then ``<device id>/memory`` in bytes for those devices
-    whose memory is known. Sizes may be written with K, M, G or T, powers of 1024.
+    whose memory is known. Sizes are those of `scheduler.plugins.payloads`.
 
     A node says one of:
 
@@ -97,20 +96,20 @@ class GpuPlugin(ExactPlugin):
 
     def __init__(self, unasked_capacity: int | None = None) -> None:
         if unasked_capacity is not None:
-            _integer(".unasked_capacity", unasked_capacity, 0)
+            whole("gpu.unasked_capacity", unasked_capacity, 0)
         self.unasked_capacity = unasked_capacity
 
     def parse(self, payload: Any) -> dict[str, list[Group]]:
         """Return ``{"groups": [...]}`` with every field, fewest models first, without groups of no devices."""
-        _check_mapping("", payload)
+        mapping("gpu", payload)
         if "groups" in payload:
-            _check_keys("", payload, ("groups",))
-            given = _sequence(".groups", payload["groups"])
-            groups = [_parse_group(f".groups[{index}]", group) for index, group in enumerate(given)]
+            mapping("gpu", payload, ("groups",))
+            given = sequence("gpu.groups", payload["groups"])
+            groups = [_parse_group(f"gpu.groups[{index}]", group) for index, group in enumerate(given)]
         elif "prod_count_map" in payload:
             groups = [_group(cards, models=[model]) for model, cards in _parse_cards(payload, 0).items()]
         else:
-            groups = [_parse_group("", payload)] if payload else []
+            groups = [_parse_group("gpu", payload)] if payload else []
         return {"groups": sorted((group for group in groups if group["count"]), key=_group_order)}
 
     def merge(self, request: Any, change: Any) -> dict[str, list[Group]]:
@@ -120,19 +119,19 @@ class GpuPlugin(ExactPlugin):
         whole devices of just that model, and are a new group where there is none. Where nothing was asked, a device is
         whole unless the change says otherwise.
         """
-        _check_mapping("", change)
+        mapping("gpu", change)
         groups: list[Group] = request["groups"]
         if "prod_count_map" in change:
             return self.parse({"groups": _with_cards(groups, _parse_cards(change, -UNLIMITED))})
-        _check_keys("", change, ("count", "milli", "memory"))
+        mapping("gpu", change, ("count", "milli", "memory"))
         if len(groups) > 1:
             raise ValueError(f"gpu.groups: {len(groups)} groups; change them by prod_count_map or replace the workload")
         held = groups[0] if groups else _group(0, milli=0 if "milli" in change else WHOLE)
         merged = Group(
-            count=max(0, held["count"] + _integer(".count", change.get("count", 0))),
-            milli=max(0, held["milli"] + _integer(".milli", change.get("milli", 0))),
+            count=max(0, held["count"] + whole("gpu.count", change.get("count", 0), -UNLIMITED)),
+            milli=max(0, held["milli"] + whole("gpu.milli", change.get("milli", 0), -UNLIMITED)),
             models=held["models"],
-            memory=max(0, held["memory"] + _integer(".memory", change.get("memory", 0))),
+            memory=max(0, held["memory"] + size("gpu.memory", change.get("memory", 0), -UNLIMITED)),
         )
         return self.parse({"groups": [merged] if merged["milli"] else []})
 
@@ -174,6 +173,9 @@ class GpuPlugin(ExactPlugin):
             simulated = super().capacity(request, nodes, facts)
             assert simulated is not None, "an exact plugin counts"
             return simulated
+        if len(groups) == 1 and _is_anywhere(groups[0], nodes.slots.inventories):
+            units = np.maximum(nodes.slots.free // groups[0]["milli"], 0)
+            return np.minimum(_copies(units, groups[0]["count"]), COPIES_MAX)
         copies = np.zeros(len(nodes.rows), dtype=np.int64)
         for inventory_id in np.unique(nodes.slots.inventory_ids).tolist():
             if inventory_id >= 0:
@@ -210,6 +212,29 @@ class GpuPlugin(ExactPlugin):
             granted.append(_grant(groups, chosen, node.inventory))
         return granted
 
+    def assign_preferring(self, request: Any, node: NodeSlots, preferred: Sequence[str]) -> Assignment | None:
+        """Every group takes the first devices that suit it, in the order of ``preferred``, then of the node."""
+        groups: list[Group] = request["groups"]
+        if not groups or not node.inventory.slots:
+            return super().assign_preferring(request, node, preferred)
+        rank = {slot: place for place, slot in enumerate(preferred)}
+        left = NodeSlots(node.inventory, list(node.free))
+        chosen = []
+        for group in groups:
+            fitting = sorted(_units(group, left), key=lambda device: rank.get(node.inventory.slots[device], len(rank)))
+            if len(fitting) < group["count"]:
+                return super().assign_preferring(request, node, preferred)
+            chosen.append(fitting[: group["count"]])
+            for device in chosen[-1]:
+                for position, amount in _takings(group, node.inventory, device):
+                    left.free[position] -= amount
+        return _grant(groups, chosen, node.inventory)
+
+    def marks(self, request: Any) -> list[tuple[str, str]]:
+        """What kind of GPU work it is, in the family "gpu": "share" for a part of one device, "k-gpu" for k devices."""
+        groups: list[Group] = request["groups"]
+        return [(TAGS, tag_of(groups))] if groups else []
+
     def reassign(self, request: Any, node: NodeSlots, held: Assignment, held_request: Any) -> Assignment | None:
         """Keep the devices that still fit, in order; new whole ones come from the islands of those kept, if possible.
 
@@ -225,6 +250,16 @@ class GpuPlugin(ExactPlugin):
         if chosen is None:
             return super().reassign(request, node, held, held_request)
         return _grant(groups, chosen, node.inventory)
+
+    def check_assignment(self, request: Any, inventory: Inventory, assignment: Assignment) -> None:
+        """As many different devices as every group asks, of its models and with its memory; amounts to match."""
+        expected = Assignment(amounts={})
+        if request["groups"]:
+            expected = _grant(request["groups"], _chosen(request["groups"], inventory, assignment.detail), inventory)
+        for field in ("detail", "amounts"):
+            value, wanted = getattr(assignment, field), getattr(expected, field)
+            if not is_same(value, wanted):
+                raise ValueError(f"gpu.{field}: {shown(value)} is not what is asked; that is {shown(wanted)}")
 
     def engine_args(self, request: Any, assignment: Assignment | None, shared: Any) -> Mapping[str, Any]:
         """The ids, and the milli of each, group by group; nothing where no device is held."""
@@ -249,12 +284,21 @@ def _are_independent(groups: Sequence[Group]) -> bool:
     return len(groups) == 1 or (all(group["models"] for group in groups) and len(models) == len(set(models)))
 
 
+def _is_anywhere(group: Group, inventories: Sequence[Inventory]) -> bool:
+    """Whether any device will do that has the milli left, on all nodes: then the slots alone tell."""
+    if group["models"] or group["memory"]:
+        return False
+    return all(len(inventory.slots) == len(inventory.layout["models"]) for inventory in inventories)
+
+
 # What fits
 
 
 def _candidates(group: Group, inventory: Inventory) -> list[int]:
     """The devices that suit, in order, no matter what is taken of them."""
     layout: Layout = inventory.layout
+    if not group["models"] and not group["memory"]:
+        return list(range(len(layout["models"])))
     total = (*inventory.total, 0)  # -1, no memory, picks the last
     return [
         device
@@ -338,12 +382,14 @@ def _linked_set(free_devices: Sequence[int], islands: Sequence[int], count: int)
     members: dict[int, list[int]] = {island: [] for island in sorted({islands[device] for device in free_devices})}
     for device in free_devices:
         members[islands[device]].append(device)
-    sufficient = [devices for devices in members.values() if len(devices) >= count]
-    if sufficient:
-        return min(sufficient, key=len)[:count]
-    largest = max(members.values(), key=len)
-    others = [device for device in free_devices if device not in largest]
-    return sorted(largest + _linked_set(others, islands, count - len(largest)))
+    chosen: list[int] = []
+    while True:
+        missing = count - len(chosen)
+        sufficient = [devices for devices in members.values() if len(devices) >= missing]
+        if sufficient:
+            return sorted(chosen + min(sufficient, key=len)[:missing])
+        largest = max(members, key=lambda island: len(members[island]))
+        chosen += members.pop(largest)
 
 
 def _fullest_devices(units: Mapping[int, int], free: Sequence[int], most: int) -> list[list[int]]:
@@ -424,28 +470,46 @@ def _grant(groups: Sequence[Group], chosen: Sequence[Sequence[int]], inventory: 
     return Assignment(amounts=amounts, detail={"devices": ids})
 
 
+def _chosen(groups: Sequence[Group], inventory: Inventory, detail: Any) -> list[list[int]]:
+    """The devices that the detail of an assignment names, group by group; ValueError where they do not suit."""
+    field = "gpu.detail.devices"
+    ids = [text(field, one) for one in sequence(field, mapping("gpu.detail", detail, ["devices"]).get("devices"))]
+    positions = {slot: position for position, slot in enumerate(inventory.slots)}
+    count = sum(group["count"] for group in groups)
+    if len(ids) != count:
+        raise ValueError(f"{field}: {shown(ids)} are {len(ids)}; {count} are asked, give each of them")
+    chosen: list[list[int]] = []
+    for group in groups:
+        named, ids = ids[: group["count"]], ids[group["count"] :]
+        suitable = set(_candidates(group, inventory)) if inventory.slots else set()
+        devices = [positions.get(device_id, -1) for device_id in named]
+        if len(set(devices)) < len(devices) or not suitable.issuperset(devices):
+            raise ValueError(f"{field}: {shown(named)} are not {len(named)} different devices that suit; name such")
+        chosen.append(devices)
+    return chosen
+
+
 # Payloads
 
 
 def _parse_group(field: str, payload: Any) -> Group:
-    _check_mapping(field, payload)
-    _check_keys(field, payload, ("count", "milli", "models", "memory"))
+    mapping(field, payload, ("count", "milli", "models", "memory"))
     return _group(
-        count=_integer(f"{field}.count", payload.get("count", 1), 0),
-        milli=_integer(f"{field}.milli", payload.get("milli", WHOLE), 1, WHOLE),
-        models=[_text(f"{field}.models", model) for model in _sequence(f"{field}.models", payload.get("models", ()))],
-        memory=_size(f"{field}.memory", payload.get("memory", 0)),
+        count=whole(f"{field}.count", payload.get("count", 1), 0),
+        milli=whole(f"{field}.milli", payload.get("milli", WHOLE), 1, WHOLE),
+        models=[text(f"{field}.models", model) for model in sequence(f"{field}.models", payload.get("models", ()))],
+        memory=size(f"{field}.memory", payload.get("memory", 0)),
     )
 
 
 def _parse_cards(payload: Mapping[str, Any], least: int, most: int = UNLIMITED) -> dict[str, int]:
     """The value of ``prod_count_map``, sorted by model."""
-    _check_keys("", payload, ("prod_count_map",))
+    mapping("gpu", payload, ("prod_count_map",))
     cards = payload["prod_count_map"]
-    _check_mapping(".prod_count_map", cards)
+    field = "gpu.prod_count_map"
     return {
-        _text(".prod_count_map", model): _integer(f".prod_count_map.{model}", cards[model], least, most)
-        for model in sorted(cards, key=str)
+        text(field, model): whole(member(field, model), cards[model], least, most)
+        for model in sorted(mapping(field, cards))
     }
 
 
@@ -462,11 +526,11 @@ def _with_cards(groups: Sequence[Group], cards: Mapping[str, int]) -> list[Group
 
 
 def _parse_devices(payload: Any) -> list[_Device]:
-    _check_mapping("", payload)
+    mapping("gpu", payload)
     if "devices" in payload:
-        _check_keys("", payload, ("devices",))
-        given = _sequence(".devices", payload["devices"])
-        devices = [_parse_device(f".devices[{index}]", device) for index, device in enumerate(given)]
+        mapping("gpu", payload, ("devices",))
+        given = sequence("gpu.devices", payload["devices"])
+        devices = [_parse_device(f"gpu.devices[{index}]", device) for index, device in enumerate(given)]
     elif "prod_count_map" in payload:
         cards = _parse_cards(payload, 0, _DEVICES_MAX)
         devices = [_Device(f"{model}-{index}", model) for model, number in cards.items() for index in range(number)]
@@ -475,37 +539,36 @@ def _parse_devices(payload: Any) -> list[_Device]:
     seen: set[str] = set()
     for device in devices:
         if device.id in seen or device.id.endswith(_MEMORY_SUFFIX):
-            raise ValueError(f"gpu.devices: {device.id!r} must be unique and not end with {_MEMORY_SUFFIX!r}")
+            raise ValueError(f"gpu.devices: {shown(device.id)} must be unique and not end with {_MEMORY_SUFFIX!r}")
         seen.add(device.id)
     return devices
 
 
 def _parse_device(field: str, payload: Any) -> _Device:
-    _check_mapping(field, payload)
-    _check_keys(field, payload, ("id", "model", "memory", "numa", "link"))
+    mapping(field, payload, ("id", "model", "memory", "numa", "link"))
     link, numa = payload.get("link"), payload.get("numa")
     island = ""
     if link is not None:
-        island = f"link {_text(f'{field}.link', link)}"
+        island = f"link {text(f'{field}.link', link)}"
     elif numa is not None:
-        island = f"numa {_integer(f'{field}.numa', numa, 0)}"
+        island = f"numa {whole(f'{field}.numa', numa, 0)}"
     return _Device(
-        id=_text(f"{field}.id", payload.get("id")),
-        model=_text(f"{field}.model", payload.get("model")),
-        memory=_size(f"{field}.memory", payload.get("memory", 0)),
+        id=text(f"{field}.id", payload.get("id")),
+        model=text(f"{field}.model", payload.get("model")),
+        memory=size(f"{field}.memory", payload.get("memory", 0)),
         island=island,
     )
 
 
 def _parse_uniform_devices(payload: Mapping[str, Any]) -> list[_Device]:
-    _check_keys("", payload, ("model", "count", "memory", "islands"))
-    model = _text(".model", payload.get("model"))
-    count = _integer(".count", payload.get("count"), 0, _DEVICES_MAX)
-    memory = _size(".memory", payload.get("memory", 0))
+    mapping("gpu", payload, ("model", "count", "memory", "islands"))
+    model = text("gpu.model", payload.get("model"))
+    count = whole("gpu.count", payload.get("count"), 0, _DEVICES_MAX)
+    memory = size("gpu.memory", payload.get("memory", 0))
     islands = [""] * count
-    for number, members in enumerate(_sequence(".islands", payload.get("islands", ()))):
-        for member in _sequence(f".islands[{number}]", members):
-            device = _integer(f".islands[{number}]", member, 0, count - 1)
+    for number, members in enumerate(sequence("gpu.islands", payload.get("islands", ()))):
+        for number_in_node in sequence(f"gpu.islands[{number}]", members):
+            device = whole(f"gpu.islands[{number}]", number_in_node, 0, count - 1)
             if islands[device]:
                 raise ValueError(f"gpu.islands[{number}]: device {device} is in another island; name each once")
             islands[device] = f"link {number}"
@@ -519,15 +582,15 @@ def _labelled_devices(capacity: Mapping[str, int], labels: Mapping[str, str]) ->
 
 
 def _with_difference(payload: Any, change: Any) -> Any:
-    _check_mapping("", change)
+    mapping("gpu", change)
     if "prod_count_map" in change and (payload is None or "prod_count_map" in payload):
         cards = _parse_cards(payload, 0) if payload else {}
         for model, number in _parse_cards(change, -UNLIMITED).items():
             cards[model] = cards.get(model, 0) + number
         return {"prod_count_map": cards}
     if "count" in change and payload is not None and "count" in payload:
-        _check_keys("", change, ("count",))
-        count = payload["count"] + _integer(".count", change["count"])
+        mapping("gpu", change, ("count",))
+        count = payload["count"] + whole("gpu.count", change["count"], -UNLIMITED)
         changed = {**payload, "count": count}
         if "islands" in payload:
             changed["islands"] = [[device for device in island if device < count] for island in payload["islands"]]
@@ -536,38 +599,3 @@ def _with_difference(payload: Any, change: Any) -> Any:
         f"gpu: a difference of {', '.join(map(str, change)) or 'nothing'} does not suit the node; give a count or"
         " prod_count_map as the node has it, or the whole"
     )
-
-
-def _check_mapping(field: str, value: Any) -> None:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"gpu{field}: {value!r} must be a mapping")
-
-
-def _check_keys(field: str, payload: Mapping[str, Any], known: Sequence[str]) -> None:
-    for key in payload:
-        if key not in known:
-            raise ValueError(f"gpu{field}.{key}: unknown field; give {', '.join(known)}")
-
-
-def _sequence(field: str, value: Any) -> Sequence[Any]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ValueError(f"gpu{field}: {value!r} must be a list")
-    return value
-
-
-def _text(field: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"gpu{field}: {value!r} must be a text that is not empty")
-    return value
-
-
-def _integer(field: str, value: Any, least: int = -UNLIMITED, most: int = UNLIMITED) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ValueError(f"gpu{field}: {value!r} must be a whole number from {least} to {most}")
-    return value
-
-
-def _size(field: str, value: Any) -> int:
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
-        value = int(match[1]) * _SIZE_FACTORS[match[2].upper()]
-    return _integer(field, value, 0)

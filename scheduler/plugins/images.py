@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from scheduler.plugins.payloads import mapping, member, sequence, shown, text, whole
 from scheduler.ports import NodeColumns, NodeFacts, ResourcePlugin
 from scheduler.types import FloatArray
 
@@ -26,16 +27,15 @@ class ImagesPlugin(ResourcePlugin):
 
     def parse(self, payload: Any) -> dict[str, dict[str, int]]:
         """Sort images, drop repeats, give those without a size the size 0."""
-        if not isinstance(payload, Mapping) or list(payload) != ["images"]:
-            raise ValueError(f"images: {payload!r} must be a mapping with the field images alone")
+        if "images" not in mapping("images", payload, ["images"]):
+            raise ValueError(f"images.images: it is missing in {shown(payload)}; give a list like ['repo/app:v1']")
         images = payload["images"]
-        if isinstance(images, str) or not isinstance(images, Mapping | Sequence):
-            raise ValueError(f"images.images: {images!r} is not a list of images, e.g. ['repo/app:v1']")
-        sizes = images if isinstance(images, Mapping) else dict.fromkeys(_checked(images), 0)
-        for image, size in sizes.items():
-            if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _BYTES_MAX:
-                raise ValueError(f"images.images.{image}: {size!r} must be a number of bytes from 0 to {_BYTES_MAX}")
-        return {"images": dict(sorted((image, sizes[image]) for image in _checked(sizes)))}
+        field = "images.images"
+        if isinstance(images, Mapping):
+            sizes = {text(field, image): whole(member(field, image), images[image], 0, _BYTES_MAX) for image in images}
+        else:
+            sizes = {text(field, image): 0 for image in sequence(field, images)}
+        return {"images": dict(sorted(sizes.items()))}
 
     def score(self, request: Mapping[str, Any], nodes: NodeColumns, facts: NodeFacts) -> FloatArray | None:
         """The share of the asked images that the row has: of their bytes, or of their number if a size is unknown.
@@ -52,10 +52,3 @@ class ImagesPlugin(ResourcePlugin):
             present += weight * np.fromiter((image in there for there in held), dtype=np.bool_, count=len(held))
         score: FloatArray = present / sum(weights.values())
         return score
-
-
-def _checked(images: Any) -> list[str]:
-    for image in images:
-        if not isinstance(image, str) or not image:
-            raise ValueError(f"images.images: {image!r} must be the name of an image, e.g. 'repo/app:v1'")
-    return list(images)

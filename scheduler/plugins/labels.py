@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
+from scheduler.plugins.payloads import mapping, member, sequence, shown, text
 from scheduler.ports import UNLIMITED, NodeColumns, NodeFacts, ResourcePlugin
 from scheduler.types import Int64Array
 
@@ -23,14 +24,12 @@ class LabelsPlugin(ResourcePlugin):
 
     def parse(self, payload: Any) -> dict[str, list[str]]:
         """Sort labels and values, drop repeats."""
-        if not isinstance(payload, Mapping):
-            raise ValueError(f"labels: {payload!r} is not a mapping from label to list of values")
         parsed: dict[str, list[str]] = {}
-        for label in sorted(payload):
-            values = payload[label]
-            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-                raise ValueError(f"labels.{label}: {values!r} is not a non-empty list of values, e.g. ['V100']")
-            parsed[label] = sorted({str(value) for value in values})
+        for label, values in sorted(mapping("labels", payload).items(), key=itemgetter(0)):
+            field = member("labels", label)
+            if not sequence(field, values):
+                raise ValueError(f"{field}: {shown(values)} is empty; give the values that will do, e.g. ['V100']")
+            parsed[label] = sorted({text(field, value) for value in values})
         return parsed
 
     def capacity(self, request: dict[str, list[str]], nodes: NodeColumns, facts: NodeFacts) -> Int64Array:

@@ -7,25 +7,27 @@ from typing import Any
 
 import numpy as np
 
+from scheduler.plugins.payloads import mapping, member, shown, whole
 from scheduler.ports import Cap, NodeFacts, PoolView, ResourcePlugin
 from scheduler.types import NodeIndex
+
+_LIMIT_MAX = (1 << 62) - 1
 
 
 class LicencesPlugin(ResourcePlugin):
     """A coupled plugin: a placement anywhere leaves fewer licences for all rows.
 
-    Parameters: ``limits``, a mapping from licence to how many there are. Payload: a mapping from licence to how many
-    one workload takes, e.g. ``{"matlab": 1}``.
+    Parameters: ``limits``, a mapping from licence to how many there are, below 2^62. Payload: a mapping from
+    licence to how many one workload takes, e.g. ``{"matlab": 1}``.
     """
 
     name = "licences"
     coupling = "cluster"
 
     def __init__(self, limits: Mapping[str, int] | None = None) -> None:
-        self.limits = dict(limits or {})
+        self.limits = dict(mapping("licences.limits", {} if limits is None else limits))
         for licence, limit in self.limits.items():
-            if not isinstance(limit, int) or limit < 0:
-                raise ValueError(f"licences.limits.{licence}: {limit!r} is not a whole number of at least 0")
+            whole(member("licences.limits", licence), limit, 0, _LIMIT_MAX)
 
     def pools(self) -> Mapping[str, int]:
         """One pool a licence."""
@@ -33,17 +35,12 @@ class LicencesPlugin(ResourcePlugin):
 
     def parse(self, payload: Any) -> dict[str, int]:
         """Sort, and refuse licences that the cluster does not have."""
-        if not isinstance(payload, Mapping):
-            raise ValueError(f"licences: {payload!r} is not a mapping from licence to number")
         parsed: dict[str, int] = {}
-        for licence in sorted(payload):
-            number = payload[licence]
+        for licence in sorted(mapping("licences", payload)):
+            field = member("licences", licence)
             if licence not in self.limits:
-                known = ", ".join(sorted(self.limits)) or "none"
-                raise ValueError(f"licences.{licence}: no such licence; the cluster has: {known}")
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise ValueError(f"licences.{licence}: {number!r} is not a whole number of at least 1")
-            parsed[licence] = number
+                raise ValueError(f"{field}: no such licence; the cluster has {shown(sorted(self.limits))}")
+            parsed[licence] = whole(field, payload[licence], 1, _LIMIT_MAX)
         return parsed
 
     def caps(self, request: dict[str, int], facts: NodeFacts, pools: PoolView) -> Sequence[Cap]:

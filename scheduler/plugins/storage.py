@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 
+from scheduler.plugins.payloads import is_same, mapping, member, sequence, shown, size
 from scheduler.plugins.volume_plans import (
     AUTO,
     IO_KINDS,
     NO_DEVICE,
-    NO_DISK,
+    TENANTS,
     Binding,
+    Placed,
     Plan,
     VolumeNode,
     disk_of_path,
     find_plans,
+    mount_of_path,
     path_components,
     replan,
+    split_device,
 )
 from scheduler.ports import (
     COPIES_MAX,
@@ -37,8 +40,6 @@ from scheduler.ports import (
 )
 from scheduler.types import FloatArray, Int64Array
 
-_AMOUNT = re.compile(r"(-?[0-9]+)(?:([KMGT])(?:iB)?)?")
-_UNITS = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _AMOUNT_MAX = int(UNLIMITED)
 _BINDING_FORM = "source:destination[:flags[:size[:read_iops:write_iops:read_bps:write_bps]]]"
 _REQUEST_FIELDS = ("volumes", "volume_limits", "storage", "storage_limit")
@@ -48,7 +49,7 @@ _NODE_FIELDS = ("volumes", "disks", "storage")
 class StoragePlugin(ExactPlugin):
     """Volumes and disks, as Eru's resource-storage has them; the plans are those of `scheduler.plugins.volume_plans`.
 
-    Amounts are integers, or texts with a suffix K, M, G, T (or KiB and so on), all powers of 1024.
+    Amounts are sizes as `scheduler.plugins.payloads` has them, e.g. 7 or "1.5G".
 
     Payload of a workload: ``{"volumes": [binding, ...], "volume_limits": [...], "storage": bytes, "storage_limit":
     bytes}``, all optional. A binding is ``source:destination[:flags[:size[:read_iops:write_iops:read_bps:write_bps]]]``
@@ -59,8 +60,11 @@ class StoragePlugin(ExactPlugin):
     "read_bps", "write_bps"}, ...], "storage": bytes}``. Its amount of the dimension "storage" is the sum of the last
     and of all volumes; a workload takes of it what it asks as storage and the sizes of its volumes.
 
-    Slots: ``volume:<device>`` in bytes, then ``disk:<device>:<io kind>`` in operations or bytes a second, both sorted
-    by device.
+    Slots: ``volume:<device>`` in bytes, then ``disk:<disk>:<io kind>`` in operations or bytes a second, then
+    ``device:<device>:<disk>`` in places for volumes, of which a monopoly takes all and any other volume one, then
+    ``mount:<path>:<disk>``, which counts the mounts that take IO. Each kind is sorted by device or disk. The last two
+    name the disk ("" for none), so that what serves a device or mount in use cannot be changed. A mount that is added
+    below another one is for new work; who is there stays on the disk it has.
 
     Assignment.detail: by binding, sorted by destination, a mapping with source (the device it got, or the path of a
     mount), destination, flags, bytes (the share of a monopoly), the four IO kinds, and disk ("" where none serves it).
@@ -74,11 +78,11 @@ class StoragePlugin(ExactPlugin):
 
     def parse(self, payload: Any) -> dict[str, Any]:
         """All four fields; bindings sorted by destination and with all their parts, amounts in bytes."""
-        fields = _mapping("storage", payload, _REQUEST_FIELDS)
-        volumes = _parse_bindings("storage.volumes", fields.get("volumes") or ())
-        limits = _parse_bindings("storage.volume_limits", fields.get("volume_limits") or ())
-        storage = _amount("storage.storage", fields.get("storage") or 0)
-        storage_limit = _amount("storage.storage_limit", fields.get("storage_limit") or 0)
+        fields = mapping("storage", payload, _REQUEST_FIELDS)
+        volumes = _parse_bindings("storage.volumes", _given(fields, "volumes", ()))
+        limits = _parse_bindings("storage.volume_limits", _given(fields, "volume_limits", ()))
+        storage = _amount("storage.storage", _given(fields, "storage", 0))
+        storage_limit = _amount("storage.storage_limit", _given(fields, "storage_limit", 0))
         return _request(volumes or limits, limits or volumes, storage or storage_limit, storage_limit)
 
     def merge(self, request: Any, change: Any) -> dict[str, Any]:
@@ -88,21 +92,25 @@ class StoragePlugin(ExactPlugin):
         removed; at 0 it stays, with the IO it has, or else as an unlimited one. Limits change with the request where
         they are not given. ValueError where IO or storage would fall below 0.
         """
-        fields = _mapping("storage", change, _REQUEST_FIELDS)
-        change_volumes = _parse_bindings("storage.volumes", fields.get("volumes") or (), is_change=True)
+        fields = mapping("storage", change, _REQUEST_FIELDS)
+        change_volumes = _parse_bindings("storage.volumes", _given(fields, "volumes", ()), is_change=True)
         change_limits = change_volumes
         if "volume_limits" in fields:
-            change_limits = _parse_bindings("storage.volume_limits", fields["volume_limits"] or (), is_change=True)
-        storage_change = _amount("storage.storage", fields.get("storage") or 0, is_change=True)
+            change_limits = _parse_bindings(
+                "storage.volume_limits", _given(fields, "volume_limits", ()), is_change=True
+            )
+        storage_change = _amount("storage.storage", _given(fields, "storage", 0), is_change=True)
         limit_change = storage_change
         if "storage_limit" in fields:
-            limit_change = _amount("storage.storage_limit", fields["storage_limit"] or 0, is_change=True)
+            limit_change = _amount("storage.storage_limit", _given(fields, "storage_limit", 0), is_change=True)
 
         volumes = [binding for binding in _add_bindings(_bindings(request), change_volumes) if binding.size_bytes >= 0]
         for binding in volumes:
             for kind, amount in zip(IO_KINDS, binding.io, strict=True):
                 if amount < 0:
-                    raise ValueError(f"storage.volumes: {kind} of {binding.destination} would be {amount}; take less")
+                    raise ValueError(
+                        f"storage.volumes: {kind} of {shown(binding.destination)} would be {amount}; take less"
+                    )
         storage = request["storage"] + storage_change
         if storage < 0:
             raise ValueError(f"storage.storage: it would be {storage}; take at most {request['storage']}")
@@ -124,16 +132,27 @@ class StoragePlugin(ExactPlugin):
         volumes: dict[str, int] = node["volumes"]
         disks: list[dict[str, Any]] = node["disks"]
         mounts = [(mount, disk_id) for disk_id, disk in enumerate(disks) for mount in disk["mounts"]]
+        disk_ids = [disk_of_path(device, mounts) for device in volumes]
+        names = [*(disk["device"] for disk in disks), ""]  # NO_DISK picks the last
+        mount_slots = tuple(_mount_slot(path, names[disk_id]) for path, disk_id in mounts)
         return Inventory(
             slots=(
                 *(_volume_slot(device) for device in volumes),
                 *(_disk_slot(disk["device"], kind) for disk in disks for kind in IO_KINDS),
+                *(_device_slot(device, names[disk_id]) for device, disk_id in zip(volumes, disk_ids, strict=True)),
+                *mount_slots,
             ),
-            total=(*volumes.values(), *(disk[kind] for disk in disks for kind in IO_KINDS)),
+            total=(
+                *volumes.values(),
+                *(disk[kind] for disk in disks for kind in IO_KINDS),
+                *(TENANTS for _ in volumes),
+                *(0 for _ in mounts),
+            ),
+            counted=mount_slots,
             layout={
                 "devices": list(volumes),
-                "disks": [disk["device"] for disk in disks],
-                "disk_ids": [disk_of_path(device, mounts) for device in volumes],
+                "disks": names[:-1],
+                "disk_ids": disk_ids,
                 "mounts": [list(mount) for mount in mounts],
             },
             capacity={"storage": node["storage"] + sum(volumes.values())},
@@ -147,12 +166,12 @@ class StoragePlugin(ExactPlugin):
         node's. In both cases ``{"remove_disks": [device, ...]}`` takes disks away first. ValueError where an amount
         falls below 0 or a disk to remove is not there.
         """
-        fields = _mapping("storage", change, (*_NODE_FIELDS, "remove_disks"))
+        fields = mapping("storage", change, (*_NODE_FIELDS, "remove_disks"))
         node = _parse_node(payload if payload is not None else {})
         disks = {disk["device"]: disk for disk in node["disks"]}
-        for device in _sequence("storage.remove_disks", fields.get("remove_disks") or ()):
+        for device in sequence("storage.remove_disks", _given(fields, "remove_disks", ())):
             if disks.pop(_path("storage.remove_disks", device), None) is None:
-                raise ValueError(f"storage.remove_disks: no disk {device!r}; the node has {sorted(disks)}")
+                raise ValueError(f"storage.remove_disks: no disk {shown(device)}; the node has {shown(sorted(disks))}")
         node["disks"] = list(disks.values())
         given = {field: fields[field] for field in _NODE_FIELDS if field in fields}
         if not is_delta:
@@ -208,6 +227,14 @@ class StoragePlugin(ExactPlugin):
         plan = replan(_volume_node(node), bindings, devices_now, touched)
         return None if plan is None else _assignment(node.inventory, bindings, plan)
 
+    def check_assignment(self, request: Any, inventory: Inventory, assignment: Assignment) -> None:
+        """Every volume on a device of the node, with its size, a monopoly with all of a device; amounts to match."""
+        bindings = _bindings(request)
+        plan = _plan_of(inventory, bindings, assignment.detail)
+        expected = _assignment(inventory, bindings, plan)
+        _check_same("amounts", assignment.amounts, expected.amounts)
+        _check_same("detail", assignment.detail, expected.detail)
+
     def usage(self, request: Any, nodes: NodeColumns, facts: NodeFacts) -> Usage | None:
         """Shares of the bytes of all volumes where volumes are asked, else of storage; None where neither is."""
         asked = sum(binding.size_bytes for binding in _bindings(request))
@@ -248,7 +275,9 @@ def _request(volumes: Sequence[Binding], limits: Sequence[Binding], storage: int
     """The canonical form of a request; limits are raised to it."""
     for binding in volumes:
         if binding.kind == "monopoly" and not binding.size_bytes and not any(binding.io):
-            raise ValueError(f"storage.volumes: monopoly {binding.destination} has neither size nor IO; give it a size")
+            raise ValueError(
+                f"storage.volumes: monopoly {shown(binding.destination)} has neither size nor IO; give it a size"
+            )
     _check_destinations("storage.volumes", volumes)
     limit_by_key = {binding.key: binding for binding in limits}
     if len(limits) != len(volumes) or any(binding.key not in limit_by_key for binding in volumes):
@@ -293,7 +322,7 @@ def _bindings(request: Any, field: str = "volumes") -> list[Binding]:
 def _parse_bindings(field: str, texts: Any, *, is_change: bool = False) -> list[Binding]:
     bindings = [
         _parse_binding(f"{field}[{position}]", text, is_change=is_change)
-        for position, text in enumerate(_sequence(field, texts))
+        for position, text in enumerate(sequence(field, texts))
     ]
     if not is_change:
         _check_destinations(field, bindings)
@@ -303,16 +332,16 @@ def _parse_bindings(field: str, texts: Any, *, is_change: bool = False) -> list[
 def _check_destinations(field: str, bindings: Sequence[Binding]) -> None:
     for first, second in pairwise(sorted(binding.destination for binding in bindings)):
         if first == second:
-            raise ValueError(f"{field}: destination {first} is given twice; give each volume its own")
+            raise ValueError(f"{field}: destination {shown(first)} is given twice; give each volume its own")
 
 
 def _parse_binding(field: str, text: Any, *, is_change: bool) -> Binding:
     parts = text.split(":") if isinstance(text, str) else []
     if not 2 <= len(parts) <= 4 and len(parts) != 8:
-        raise ValueError(f"{field}: {text!r} is not a binding; write {_BINDING_FORM}")
+        raise ValueError(f"{field}: {shown(text)} is not a binding; write {_BINDING_FORM}")
     source, destination, flags, size, *io = (*parts, *("", "", "rw", "0", "0", "0", "0", "0")[len(parts) :])
     if flags and not (flags.isascii() and flags.isalpha()):
-        raise ValueError(f"{field}: flags {flags!r} must be letters, e.g. rw")
+        raise ValueError(f"{field}: flags {shown(flags)} must be letters, e.g. rw")
     amounts = [
         _amount(f"{field}.{name}", amount, is_change=is_change)
         for name, amount in zip(("size", *IO_KINDS), (size, *io), strict=True)
@@ -338,24 +367,24 @@ def _add_bindings(bindings: Sequence[Binding], changes: Sequence[Binding]) -> li
 
 def _parse_node(payload: Any, *, is_change: bool = False) -> dict[str, Any]:
     """The payload of a node with all fields, sorted by device, as a value of its own."""
-    fields = _mapping("storage", payload, _NODE_FIELDS)
+    fields = mapping("storage", payload, _NODE_FIELDS)
     volumes: dict[str, int] = {}
-    for device, amount in _mapping("storage.volumes", fields.get("volumes") or {}).items():
+    for device, amount in mapping("storage.volumes", _given(fields, "volumes", {})).items():
         path = _path("storage.volumes", device)
         if path in volumes:
-            raise ValueError(f"storage.volumes: device {path} is given twice; give it once")
-        volumes[path] = _amount(f"storage.volumes.{path}", amount, is_change=is_change)
+            raise ValueError(f"storage.volumes: device {shown(path)} is given twice; give it once")
+        volumes[path] = _amount(member("storage.volumes", path), amount, is_change=is_change)
     disks = [
         _parse_disk(f"storage.disks[{position}]", disk, is_change=is_change)
-        for position, disk in enumerate(_sequence("storage.disks", fields.get("disks") or ()))
+        for position, disk in enumerate(sequence("storage.disks", _given(fields, "disks", ())))
     ]
     paths = [("device", disk["device"]) for disk in disks] + [
         ("mount", path) for disk in disks for path in disk["mounts"]
     ]
     for first, second in pairwise(sorted(paths)):
         if first == second:
-            raise ValueError(f"storage.disks: {first[0]} {first[1]} is given twice; give it once")
-    storage = _amount("storage.storage", fields.get("storage") or 0, is_change=is_change)
+            raise ValueError(f"storage.disks: {first[0]} {shown(first[1])} is given twice; give it once")
+    storage = _amount("storage.storage", _given(fields, "storage", 0), is_change=is_change)
     if storage + sum(volumes.values()) > _AMOUNT_MAX:
         raise ValueError(f"storage: more than {_AMOUNT_MAX} bytes in all; give less")
     return {
@@ -366,52 +395,33 @@ def _parse_node(payload: Any, *, is_change: bool = False) -> dict[str, Any]:
 
 
 def _parse_disk(field: str, payload: Any, *, is_change: bool) -> dict[str, Any]:
-    fields = _mapping(field, payload, ("device", "mounts", *IO_KINDS))
-    mounts = _sequence(f"{field}.mounts", fields.get("mounts") or ())
+    fields = mapping(field, payload, ("device", "mounts", *IO_KINDS))
+    mounts = sequence(f"{field}.mounts", _given(fields, "mounts", ()))
     return {
         "device": _path(f"{field}.device", fields.get("device")),
         "mounts": sorted(_path(f"{field}.mounts", mount) for mount in mounts),
-        **{kind: _amount(f"{field}.{kind}", fields.get(kind) or 0, is_change=is_change) for kind in IO_KINDS},
+        **{kind: _amount(f"{field}.{kind}", _given(fields, kind, 0), is_change=is_change) for kind in IO_KINDS},
     }
 
 
-def _mapping(field: str, value: Any, names: Sequence[str] | None = None) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{field}: {value!r} must be a mapping")
-    for name in value:
-        if names is not None and name not in names:
-            raise ValueError(f"{field}.{name}: no such field; there are {', '.join(names)}")
-    return value
-
-
-def _sequence(field: str, value: Any) -> Sequence[Any]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ValueError(f"{field}: {value!r} must be a list")
-    return value
+def _given(fields: Mapping[str, Any], name: str, default: Any) -> Any:
+    """The value of a field; the default where it is left out or None."""
+    value = fields.get(name)
+    return default if value is None else value
 
 
 def _amount(field: str, value: Any, *, is_change: bool = False) -> int:
     """An amount in base units; below 0 only as a change."""
-    if isinstance(value, str) and (matched := _AMOUNT.fullmatch(value)):
-        amount = int(matched[1]) * _UNITS[matched[2]]
-    elif isinstance(value, int) and not isinstance(value, bool):
-        amount = int(value)
-    else:
-        raise ValueError(f"{field}: {value!r} must be a whole number, or one with a suffix K, M, G or T, e.g. 10G")
-    if amount < 0 and not is_change:
-        raise ValueError(f"{field}: {value} must be at least 0")
-    if abs(amount) > _AMOUNT_MAX:
-        raise ValueError(f"{field}: {value} must be at most {_AMOUNT_MAX}")
-    return amount
+    return size(field, value, -_AMOUNT_MAX if is_change else 0, _AMOUNT_MAX)
 
 
 def _path(field: str, value: Any) -> str:
     """An absolute path in its shortest form."""
     if not isinstance(value, str) or not value.startswith("/") or ":" in value:
-        raise ValueError(f"{field}: {value!r} must be an absolute path without a colon, e.g. /data")
+        raise ValueError(f"{field}: {shown(value)} must be an absolute path without a colon, e.g. /data")
     names = path_components(value)
     if ".." in names:
-        raise ValueError(f"{field}: {value!r} must not contain '..'; give the path itself")
+        raise ValueError(f"{field}: {shown(value)} must not contain '..'; give the path itself")
     return "/" + "/".join(names)
 
 
@@ -423,6 +433,14 @@ def _disk_slot(device: str, kind: str) -> str:
     return f"disk:{device}:{kind}"
 
 
+def _device_slot(device: str, disk: str) -> str:
+    return f"device:{device}:{disk}"
+
+
+def _mount_slot(path: str, disk: str) -> str:
+    return f"mount:{path}:{disk}"
+
+
 def _layout(inventory: Inventory) -> Mapping[str, Any]:
     layout: Mapping[str, Any] = inventory.layout or {"devices": (), "disks": (), "disk_ids": (), "mounts": ()}
     return layout
@@ -432,34 +450,40 @@ def _volume_node(node: NodeSlots) -> VolumeNode:
     layout = _layout(node.inventory)
     first = len(layout["devices"])
     kinds = len(IO_KINDS)
+    last = first + kinds * len(layout["disks"])
     return VolumeNode(
         total=node.inventory.total[:first],
         free=node.free[:first],
         disk_ids=layout["disk_ids"],
-        quota=[node.free[start : start + kinds] for start in range(first, first + kinds * len(layout["disks"]), kinds)],
+        quota=[node.free[start : start + kinds] for start in range(first, last, kinds)],
         mounts=[(path, disk) for path, disk in layout["mounts"]],
+        tenants=node.free[last : last + first],
     )
 
 
 def _assignment(inventory: Inventory, bindings: Sequence[Binding], plan: Plan) -> Assignment:
     layout = _layout(inventory)
-    amounts: dict[str, int] = {}
+    disks = [*layout["disks"], ""]  # NO_DISK picks the last
+    taken: list[tuple[str, int]] = []
+    whole_devices: dict[str, int] = {}
     detail = []
     for binding, placed in zip(bindings, plan, strict=True):
         if placed.device == NO_DEVICE:
             source = binding.source
-            disk_id = disk_of_path(source, layout["mounts"])
+            path, disk_id = mount_of_path(source, layout["mounts"])
+            if any(binding.io):
+                taken.append((_mount_slot(path, disks[disk_id]), 1))
         else:
             source = layout["devices"][placed.device]
             disk_id = layout["disk_ids"][placed.device]
-            slot = _volume_slot(source)
-            amounts[slot] = amounts.get(slot, 0) + placed.size_bytes
-        disk = "" if disk_id == NO_DISK else layout["disks"][disk_id]
+            taken.append((_volume_slot(source), placed.size_bytes))
+            device_slot = _device_slot(source, disks[disk_id])
+            if binding.kind == "monopoly":
+                whole_devices[device_slot] = TENANTS
+            else:
+                taken.append((device_slot, 1))
         io = dict(zip(IO_KINDS, binding.io, strict=True))
-        for kind, amount in io.items():
-            if amount:
-                slot = _disk_slot(disk, kind)
-                amounts[slot] = amounts.get(slot, 0) + amount
+        taken += [(_disk_slot(disks[disk_id], kind), amount) for kind, amount in io.items()]
         detail.append(
             {
                 "source": source,
@@ -467,10 +491,57 @@ def _assignment(inventory: Inventory, bindings: Sequence[Binding], plan: Plan) -
                 "flags": binding.flags,
                 "bytes": placed.size_bytes,
                 **io,
-                "disk": disk,
+                "disk": disks[disk_id],
             }
         )
-    return Assignment(amounts={slot: amount for slot, amount in amounts.items() if amount}, detail=detail or None)
+    amounts: dict[str, int] = {}
+    for slot, amount in (*taken, *whole_devices.items()):
+        if amount:
+            amounts[slot] = amounts.get(slot, 0) + amount
+    return Assignment(amounts=amounts, detail=detail or None)
+
+
+def _plan_of(inventory: Inventory, bindings: Sequence[Binding], detail: Any) -> Plan:
+    """The plan that the detail of an assignment speaks of; ValueError where none of `find_plans` can be like it."""
+    devices = {device: position for position, device in enumerate(_layout(inventory)["devices"])}
+    volumes = sequence("storage.detail", () if detail is None else detail)
+    if len(volumes) != len(bindings):
+        raise ValueError(f"storage.detail: {len(volumes)} volumes; {len(bindings)} are asked, give each of them")
+    plan = []
+    for position, (binding, volume) in enumerate(zip(bindings, volumes, strict=True)):
+        field = f"storage.detail[{position}]"
+        source = mapping(field, volume).get("source")
+        if binding.kind == "mount":
+            plan.append(Placed(NO_DEVICE, binding.size_bytes))
+        elif not isinstance(source, str) or source not in devices:
+            raise ValueError(
+                f"{field}.source: {shown(source)} is no device of the node; give one of {shown([*devices])}"
+            )
+        else:
+            plan.append(Placed(devices[source], binding.size_bytes))
+    return _with_shares(inventory, bindings, plan)
+
+
+def _with_shares(inventory: Inventory, bindings: Sequence[Binding], plan: Sequence[Placed]) -> Plan:
+    """The plan with what the monopoly bindings get of their device."""
+    group = [position for position, binding in enumerate(bindings) if binding.kind == "monopoly"]
+    if not group:
+        return tuple(plan)
+    device = plan[group[0]].device
+    if {position for position, placed in enumerate(plan) if placed.device == device} != set(group):
+        raise ValueError("storage.detail: a monopoly is not alone on its device; give all of them one of their own")
+    group.sort(key=lambda position: bindings[position].size_bytes)
+    sizes = [bindings[position].size_bytes for position in group]
+    total = inventory.total[device]
+    if total < sum(sizes):
+        raise ValueError(f"storage.detail: a monopoly asks {sum(sizes)} of a device with {total}; give a larger one")
+    shares = dict(zip(group, split_device(sizes, total), strict=True))
+    return tuple(Placed(device, shares[p]) if p in shares else placed for p, placed in enumerate(plan))
+
+
+def _check_same(field: str, value: Any, expected: Any) -> None:
+    if not is_same(value, expected):
+        raise ValueError(f"storage.{field}: {shown(value)} is not what the volumes take; that is {shown(expected)}")
 
 
 def _volume_bytes(slots: SlotColumns) -> tuple[Int64Array, Int64Array]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from scheduler.plugins.payloads import mapping, sequence, shown
 from scheduler.ports import UNLIMITED, NodeColumns, NodeFacts, ResourcePlugin
 from scheduler.types import FloatArray, Int64Array
 
@@ -26,19 +27,19 @@ class Taint(NamedTuple):
     effect: str
 
 
-def parse_taint(text: str) -> Taint:
+def parse_taint(taint: Any) -> Taint:
     """Read ``key=value:effect`` or ``key:effect``; ValueError where it is neither, or the effect is another.
 
     An effect that acts on what already runs (NoExecute) is not a taint here: draining a node does that.
     """
-    label, colon, effect = text.rpartition(":")
+    label, colon, effect = taint.rpartition(":") if isinstance(taint, str) else ("", "", "")
     key, _, value = label.partition("=")
     if not colon or not key:
-        raise ValueError(f"taints: {text!r} must be key=value:effect, e.g. 'gpu=yes:{NO_SCHEDULE}'")
+        raise ValueError(f"taints: {shown(taint)} must be key=value:effect, e.g. 'gpu=yes:{NO_SCHEDULE}'")
     if effect == "NoExecute":
-        raise ValueError(f"taints: {text!r} has the effect NoExecute; drain the node instead")
+        raise ValueError(f"taints: {shown(taint)} has the effect NoExecute; drain the node instead")
     if effect not in EFFECTS:
-        raise ValueError(f"taints: {text!r} has the effect {effect!r}; use one of {', '.join(EFFECTS)}")
+        raise ValueError(f"taints: {shown(taint)} has the effect {shown(effect)}; use one of {', '.join(EFFECTS)}")
     return Taint(key, value, effect)
 
 
@@ -56,14 +57,7 @@ class TaintsPlugin(ResourcePlugin):
 
     def parse(self, payload: Any) -> dict[str, list[dict[str, str]]]:
         """Fill in defaults, sort tolerations, drop repeats."""
-        if not isinstance(payload, Mapping):
-            raise ValueError(f"taints: {payload!r} must be a mapping with the field tolerations")
-        for name in payload:
-            if name != "tolerations":
-                raise ValueError(f"taints.{name}: there is no such field; there is: tolerations")
-        tolerations = payload.get("tolerations", [])
-        if isinstance(tolerations, str) or not isinstance(tolerations, Sequence):
-            raise ValueError(f"taints.tolerations: {tolerations!r} is not a list, e.g. [{{'key': 'gpu'}}]")
+        tolerations = sequence("taints.tolerations", mapping("taints", payload, ["tolerations"]).get("tolerations", []))
         parsed = [
             _parse_toleration(f"taints.tolerations[{index}]", toleration)
             for index, toleration in enumerate(tolerations)
@@ -73,7 +67,7 @@ class TaintsPlugin(ResourcePlugin):
 
     def check_taints(self, taints: Sequence[str]) -> None:
         """Every taint must be one that `parse_taint` understands."""
-        for taint in taints:
+        for taint in sequence("taints", taints):
             parse_taint(taint)
 
     def capacity(self, request: Mapping[str, Any], nodes: NodeColumns, facts: NodeFacts) -> Int64Array | None:
@@ -120,21 +114,17 @@ def _tolerates(toleration: Mapping[str, str], taint: Taint) -> bool:
 
 
 def _parse_toleration(field: str, toleration: Any) -> dict[str, str]:
-    if not isinstance(toleration, Mapping):
-        raise ValueError(f"{field}: {toleration!r} must be a mapping with some of the fields {', '.join(_FIELDS)}")
-    for name in toleration:
-        if name not in _FIELDS:
-            raise ValueError(f"{field}.{name}: there is no such field; there are: {', '.join(_FIELDS)}")
-        if not isinstance(toleration[name], str):
-            raise ValueError(f"{field}.{name}: {toleration[name]!r} must be a text; put it in quotes")
+    for name, value in mapping(field, toleration, _FIELDS).items():
+        if not isinstance(value, str):
+            raise ValueError(f"{field}.{name}: {shown(value)} must be a text; put it in quotes")
     parsed = {name: toleration.get(name, "") for name in _FIELDS}
     parsed["operator"] = toleration.get("operator", "Equal")
     if parsed["operator"] not in _OPERATORS:
-        raise ValueError(f"{field}.operator: {parsed['operator']!r} must be one of {', '.join(_OPERATORS)}")
+        raise ValueError(f"{field}.operator: {shown(parsed['operator'])} must be one of {', '.join(_OPERATORS)}")
     if parsed["effect"] not in ("", *EFFECTS):
-        raise ValueError(f"{field}.effect: {parsed['effect']!r} must be one of {', '.join(EFFECTS)}, or left out")
+        raise ValueError(f"{field}.effect: {shown(parsed['effect'])} must be one of {', '.join(EFFECTS)}, or left out")
     if parsed["operator"] == "Exists" and parsed["value"]:
-        raise ValueError(f"{field}.value: {parsed['value']!r} must be left out with the operator Exists")
+        raise ValueError(f"{field}.value: {shown(parsed['value'])} must be left out with the operator Exists")
     if parsed["operator"] == "Equal" and not parsed["key"]:
         raise ValueError(f"{field}.key: it is empty; name one, or use the operator Exists to tolerate every taint")
     return parsed

@@ -2,7 +2,8 @@
 
 A *device* is what volumes are cut from, with a size in bytes. A *disk* is what serves devices and mounted paths, with a
 quota of each of `IO_KINDS`; a path is served by the disk with the longest mount, by path components, that contains it.
-A disk's quotas are guarantees, so what is handed out never exceeds them.
+A disk's quotas are guarantees, so what is handed out never exceeds them. Every device has a great number of places for
+*tenants*, the volumes on it: a monopoly takes all of them, any other volume takes one, whatever bytes it has.
 
 Source of the algorithm: Eru's resource-storage (best fit, promotion of untouched devices). Three differences, none of
 which grants more than there is: a copy takes its IO for all kinds of binding at once, where Eru lets the normal
@@ -24,14 +25,17 @@ NO_DISK = -1
 """The disk of a path that no mount contains; it has a quota of 0."""
 NO_DEVICE = -1
 """The device of a mount."""
+TENANTS = 1 << 31
+"""The places for tenants that a device has."""
 
 BindingKind = Literal["mount", "normal", "monopoly", "unlimited"]
 """What a binding asks for.
 
 * mount: a path as it is; takes IO only.
 * normal: exactly its size on one device.
-* monopoly: a whole untouched device, which all monopoly bindings of a workload share in proportion to their sizes.
-* unlimited: any device, and 0 bytes of it.
+* monopoly: a whole device without tenants, which all monopoly bindings of a workload share in proportion to their
+  sizes.
+* unlimited: any device that is not a monopoly's, and 0 bytes of it.
 """
 
 
@@ -62,8 +66,8 @@ class Binding(msgspec.Struct, frozen=True):
 class VolumeNode(NamedTuple):
     """The devices and disks of one node. All amounts may be negative in ``free`` and ``quota``, never in ``total``.
 
-    ``total``, ``free`` (bytes) and ``disk_ids`` are by device, devices in ascending order of name. ``quota`` is the
-    free IO by disk, each aligned with `IO_KINDS`. ``mounts`` are pairs of path and disk.
+    ``total``, ``free`` (bytes), ``disk_ids`` and ``tenants`` (free places) are by device, devices in ascending order of
+    name. ``quota`` is the free IO by disk, each aligned with `IO_KINDS`. ``mounts`` are pairs of path and disk.
     """
 
     total: Sequence[int]
@@ -71,6 +75,7 @@ class VolumeNode(NamedTuple):
     disk_ids: Sequence[int]
     quota: Sequence[Sequence[int]]
     mounts: Sequence[tuple[str, int]]
+    tenants: Sequence[int]
 
 
 class Placed(NamedTuple):
@@ -89,15 +94,20 @@ def path_components(path: str) -> tuple[str, ...]:
     return tuple(name for name in path.split("/") if name not in ("", "."))
 
 
-def disk_of_path(path: str, mounts: Sequence[tuple[str, int]]) -> int:
-    """The disk with the longest mount that contains ``path``; `NO_DISK` where none does. Mounts must be distinct."""
+def mount_of_path(path: str, mounts: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    """The longest mount that contains ``path``, and its disk; "" and `NO_DISK` where none does. Mounts are distinct."""
     names = path_components(path)
-    longest, found = -1, NO_DISK
+    longest, found = -1, ("", NO_DISK)
     for mount, disk in mounts:
         prefix = path_components(mount)
         if len(prefix) > longest and names[: len(prefix)] == prefix:
-            longest, found = len(prefix), disk
+            longest, found = len(prefix), (mount, disk)
     return found
+
+
+def disk_of_path(path: str, mounts: Sequence[tuple[str, int]]) -> int:
+    """The disk of `mount_of_path`."""
+    return mount_of_path(path, mounts)[1]
 
 
 class _Room:
@@ -105,11 +115,13 @@ class _Room:
 
     def __init__(self, node: VolumeNode) -> None:
         self.free = list(node.free)
+        self.tenants = list(node.tenants)
         self.quota = [*(list(quota) for quota in node.quota), [0] * len(IO_KINDS)]  # NO_DISK finds the last one
 
     def copy(self) -> _Room:
         copied = _Room.__new__(_Room)
         copied.free = self.free.copy()
+        copied.tenants = self.tenants.copy()
         copied.quota = [quota.copy() for quota in self.quota]
         return copied
 
@@ -166,16 +178,26 @@ class _Demand:
         return True
 
     def can_monopolise(self, node: VolumeNode, room: _Room, device: int) -> bool:
-        has_bytes = room.free[device] >= self.monopoly_bytes
-        return has_bytes and room.has_io(node.disk_ids[device], self.monopoly_io)
+        is_whole = room.tenants[device] == TENANTS and room.free[device] >= self.monopoly_bytes
+        return is_whole and room.has_io(node.disk_ids[device], self.monopoly_io)
 
     def monopolise(self, node: VolumeNode, room: _Room, device: int) -> dict[int, Placed]:
         """Take all that is left of ``device`` and divide it."""
         sizes = [self.bindings[position].size_bytes for position in self.monopoly]
         shares = split_device(sizes, room.free[device])
         room.free[device] = 0
+        room.tenants[device] = 0
         room.take_io(node.disk_ids[device], self.monopoly_io)
         return {position: Placed(device, share) for position, share in zip(self.monopoly, shares, strict=True)}
+
+    def place_unlimited(self, room: _Room) -> dict[int, Placed] | None:
+        """All on the device with the most bytes left (ties: by name) that has places for them; None without one."""
+        open_devices = [device for device, places in enumerate(room.tenants) if places >= len(self.unlimited)]
+        if not open_devices:
+            return None
+        roomiest = max(open_devices, key=lambda device: (room.free[device], -device))
+        room.tenants[roomiest] -= len(self.unlimited)
+        return {position: Placed(roomiest, 0) for position in self.unlimited}
 
 
 def _add(total: list[int], io: Sequence[int]) -> None:
@@ -197,9 +219,10 @@ def split_device(sizes: Sequence[int], device_bytes: int) -> list[int]:
 def find_plans(node: VolumeNode, bindings: Sequence[Binding], most: int) -> list[Plan]:
     """Plans for up to ``most`` copies of ``bindings``, in the order of use; together they fit into what is free.
 
-    Devices in use come first. While copies are short of room for normal bindings but not of devices for monopoly ones,
-    the smallest untouched device (ties: by name) that can hold the smallest normal binding counts as in use, too, and
-    all is planned anew. The last result is the answer: more open devices can mean fewer copies where disks are shared.
+    Devices of which bytes are in use come first. While copies are short of room for normal bindings but not of devices
+    for monopoly ones, the smallest other device (ties: by name) that can hold the smallest normal binding counts as in
+    use, too, and all is planned anew. The last result is the answer: more open devices can mean fewer copies where
+    disks are shared.
     Bindings that need neither a device nor IO fit ``most`` times on any node.
     """
     return _find_plans(node, _Room(node), _Demand(node, bindings), most, ())
@@ -210,25 +233,26 @@ def _find_plans(node: VolumeNode, room: _Room, demand: _Demand, most: int, touch
     if demand.needs_device and not node.total:
         return []
     opened: list[int] = []
-    untouched: list[int] = []
+    unopened: list[int] = []
     for device, free in enumerate(room.free):
-        (opened if free < node.total[device] or device in touched else untouched).append(device)
-    untouched.sort(key=lambda device: (room.free[device], device))
+        if room.tenants[device] > 0:
+            (opened if free < node.total[device] or device in touched else unopened).append(device)
+    unopened.sort(key=lambda device: (room.free[device], device))
     while True:
-        candidate = _device_to_open(room, demand, untouched)
+        candidate = _device_to_open(room, demand, unopened)
         if candidate is None or not _is_surely_short(room, demand, opened, most):
-            plans, is_short_of_normal = _fill(node, room.copy(), demand, opened, untouched, most)
+            plans, is_short_of_normal = _fill(node, room.copy(), demand, opened, unopened, most)
             if candidate is None or not is_short_of_normal:
                 return plans
         opened.append(candidate)
-        untouched.remove(candidate)
+        unopened.remove(candidate)
 
 
-def _device_to_open(room: _Room, demand: _Demand, untouched: Sequence[int]) -> int | None:
+def _device_to_open(room: _Room, demand: _Demand, unopened: Sequence[int]) -> int | None:
     if not demand.normal:
         return None
     smallest = demand.bindings[demand.normal[0]].size_bytes
-    return next((device for device in untouched if room.free[device] >= smallest), None)
+    return next((device for device in unopened if room.free[device] >= smallest), None)
 
 
 def _is_surely_short(room: _Room, demand: _Demand, opened: Sequence[int], most: int) -> bool:
@@ -237,12 +261,12 @@ def _is_surely_short(room: _Room, demand: _Demand, opened: Sequence[int], most: 
 
 
 def _fill(
-    node: VolumeNode, room: _Room, demand: _Demand, opened: Sequence[int], untouched: Sequence[int], most: int
+    node: VolumeNode, room: _Room, demand: _Demand, opened: Sequence[int], unopened: Sequence[int], most: int
 ) -> tuple[list[Plan], bool]:
     """Place copies in ``room`` until one fails or there are ``most``; also whether it was not for a monopoly."""
     plans: list[Plan] = []
     ranking = sorted((room.free[device], device) for device in opened)
-    devices = iter(untouched)
+    devices = iter(unopened)
     while len(plans) < most:
         placed: dict[int, Placed] = {}
         if demand.monopoly:
@@ -255,20 +279,22 @@ def _fill(
             return plans, True
         placed |= normal
         if demand.unlimited:
-            roomiest = max(range(len(room.free)), key=lambda device: (room.free[device], -device))
-            placed |= {position: Placed(roomiest, 0) for position in demand.unlimited}
+            unlimited = demand.place_unlimited(room)
+            if unlimited is None:
+                return plans, False
+            placed |= unlimited
         plan = _in_order(demand.bindings, placed)
         plans.append(plan)
-        normal_devices = {one.device for one in normal.values()}
-        if not demand.monopoly and (not normal or (len(normal_devices) == 1 and not demand.unlimited)):
-            repeats = _take_repeats(node, room, demand, min(normal_devices, default=NO_DEVICE), most - len(plans))
+        devices_used = {one.device for one in placed.values()}
+        if not demand.monopoly and len(devices_used) <= 1 and not (normal and demand.unlimited):
+            repeats = _take_repeats(node, room, demand, min(devices_used, default=NO_DEVICE), most - len(plans))
             plans += [plan] * repeats
             ranking = sorted((room.free[device], device) for device in opened)
     return plans, False
 
 
 def _take_repeats(node: VolumeNode, room: _Room, demand: _Demand, device: int, most: int) -> int:
-    """Take, and count, the copies that go the same way as one that has all its normal bindings on ``device``.
+    """Take, and count, the copies that go the same way as one that has all its volumes, normal or not, on ``device``.
 
     All do for which there is room: what comes before the device in best fit had too few bytes or too little IO already,
     and the device only moves forward.
@@ -277,12 +303,15 @@ def _take_repeats(node: VolumeNode, room: _Room, demand: _Demand, device: int, m
     repeats = most
     if device != NO_DEVICE:
         _add(io_by_disk.setdefault(node.disk_ids[device], [0] * len(IO_KINDS)), demand.normal_io)
+        tenants = len(demand.normal) + len(demand.unlimited)
+        repeats = min(repeats, room.tenants[device] // tenants)
         if demand.normal_bytes:
             repeats = min(repeats, room.free[device] // demand.normal_bytes)
     for disk, io in io_by_disk.items():
         repeats = room.io_copies(disk, io, repeats)
     if device != NO_DEVICE:
         room.free[device] -= repeats * demand.normal_bytes
+        room.tenants[device] -= repeats * tenants
     for disk, io in io_by_disk.items():
         room.take_io(disk, [repeats * asked for asked in io])
     return repeats
@@ -305,13 +334,14 @@ def _place_normal(
         asks_io = any(binding.io)
         for place in range(bisect_left(ranking, (binding.size_bytes, -1)), len(ranking)):
             free, device = ranking[place]
-            if not asks_io or room.has_io(node.disk_ids[device], binding.io):
+            if room.tenants[device] > 0 and (not asks_io or room.has_io(node.disk_ids[device], binding.io)):
                 break
         else:
             return None
         del ranking[place]
         insort(ranking, (free - binding.size_bytes, device))
         room.free[device] -= binding.size_bytes
+        room.tenants[device] -= 1
         if asks_io:
             room.take_io(node.disk_ids[device], binding.io)
         placed[position] = Placed(device, binding.size_bytes)
@@ -331,7 +361,8 @@ def replan(
     """Plan for one workload that is there already; None where ``bindings`` do not fit without moving a volume.
 
     ``held_devices`` has by binding the device that it sits on now, `NO_DEVICE` for a new one. What the workload holds
-    is free in ``node``; the devices it holds bytes of are ``touched``, so that they are no new monopoly's.
+    is free in ``node``; the devices it holds bytes of are ``touched``, so that they count as in use and are no new
+    monopoly's.
 
     Bindings stay on their devices. The monopoly ones share one device, so new members join those that are there and the
     device is divided anew; only if all members are new do they get another. New bindings are planned as one copy in
@@ -354,7 +385,13 @@ def replan(
         if not demand.can_monopolise(node, room, group_device):
             return None
         placed |= demand.monopolise(node, room, group_device)
-    placed |= {p: Placed(held_devices[p], 0) for p in demand.unlimited if held_devices[p] != NO_DEVICE}
+    for position in demand.unlimited:
+        device = held_devices[position]
+        if device != NO_DEVICE:
+            if room.tenants[device] < 1:
+                return None
+            room.tenants[device] -= 1
+            placed[position] = Placed(device, 0)
     new = [p for p in (*demand.normal, *demand.monopoly, *demand.unlimited) if p not in placed]
     if new:
         new.sort()

@@ -8,9 +8,9 @@ tried out is undone by a savepoint. The draws are a function of seed and number,
 The properties, with what exactly is required:
 
 * *admissible bound*: `capacity` is one int64 of at least 0 a row. Exact: on no row are more copies assigned, at once or
-  (if monotone) one after the other, and not fewer if ``capacity_is_exact``; what `uniform` says is what they get.
-  Others: after a copy on a row that allowed c, the row allows at least c - 1. Coupled to the cluster: each limit is one
-  lower after each copy.
+  (if monotone) one after the other, and not fewer if ``capacity_is_exact``; what `uniform` says is what they get; what
+  is assigned passes `check_assignment`. Others: after a copy on a row that allowed c, the row allows at least c - 1.
+  Coupled to the cluster: each limit is one lower after each copy.
 * *purity*: asked again, and asked of a new plugin with the same parameters, the answers are the same, and neither
   request nor inventories nor facts have changed.
 * *assign then release*: what a copy holds is the same when it is placed and when it goes, and then all is as before.
@@ -24,8 +24,8 @@ The properties, with what exactly is required:
 * *monotonicity*: a copy taken away never lowers a capacity.
 * *codec round trip*: canonical payloads, inventories, assignments, engine arguments and what is shared survive
   MessagePack and JSON; ``parse`` leaves a canonical payload alone.
-* *bad input*: `parse` and `inventory` refuse with a ValueError of one line that starts with the plugin's name, and
-  raise nothing else, whatever they are given.
+* *bad input*: `parse`, `inventory` and `check_assignment` refuse with a ValueError of one line that starts with the
+  plugin's name, and raise nothing else, whatever they are given.
 """
 
 from __future__ import annotations
@@ -77,7 +77,10 @@ PROPERTIES = (
 
 _COPIES = 24
 """More copies than this are not tried out on one node."""
-_JUNK: tuple[Any, ...] = (None, True, -1, 1, 0.5, "", "x", [], [None], ["x"], {}, {"": None}, {"no such field": 1})
+_JUNK: tuple[Any, ...] = (
+    None, True, -1, 1, 0.5, 1 << 70, "", "x", "9" * 5000, "9" * 5000 + "G", [], [None], ["x"], ["x", 1, None],
+    {}, {"": None}, {"no such field": 1}, {1: 1}, {"x": 1, 1: 1, None: None}, {"x": None, "y": [None]},
+)  # fmt: skip
 _NO_BOUND = 1 << 62
 """Capacities from here on count as `UNLIMITED`: nobody has as many of anything."""
 _WIDTH = 8
@@ -176,6 +179,8 @@ class _Checks:
         self.seed = seed
         self.cases = dict.fromkeys(PROPERTIES, 0)
         self.placed = 0
+        self.damaged: set[int] = set()
+        """The payloads for which details that make no sense have been tried."""
         self._seen = -1
         self._known: dict[int, tuple[list[int], list[float]]] = {}
         """What capacities and scores were by payload, when the ledger's version was ``_seen``; -1 for never."""
@@ -571,12 +576,23 @@ class _Checks:
                 self._require(BOUND, one_by_one <= allowed, what, payload)
             for assignment in granted[:2]:
                 self._check_codec("the assignment", assignment, payload, Assignment)
+                self._check_found(exact, index, node, assignment)
             self._check_told(exact, index, node, granted[:1])
         if uniform is None:
             self._assign(BAD_INPUT, index, NodeSlots(NOTHING, []), 1)
         for workload in self.core.workloads.values():
             if workload.row >= 0 and workload.assignments:
                 self._check_reassign(exact, index, workload)
+
+    def _check_found(self, exact: ExactPlugin, index: int, node: NodeSlots, assignment: Assignment) -> None:
+        """A workload may be found with what is assigned; with anything else it may be refused, and nothing breaks."""
+        request, payload = self.requests[index], self.payloads[index]
+        self._ask(BOUND, exact, "check_assignment", request, node.inventory, assignment, about=payload)
+        if index not in self.damaged:
+            self.damaged.add(index)
+            for detail in [*_JUNK, *_damaged(assignment.detail)]:
+                found = Assignment(amounts=assignment.amounts, detail=detail)
+                self._refuses(request, "check_assignment", node.inventory, found)
 
     def _count_one_by_one(self, index: int, node: NodeSlots, most: int) -> int:
         free = list(node.free)

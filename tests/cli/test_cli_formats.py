@@ -90,10 +90,10 @@ def test_compare_with_replications(eru: Eru, tmp_path: Path) -> None:
     assert not [name for name in names if name.startswith(".")]
 
 
-def test_compare_defaults_to_all_policies(eru: Eru) -> None:
-    from scheduler.policies import BUILT_IN
+def test_compare_defaults_to_the_usual_policies(eru: Eru) -> None:
+    from scheduler.policies import COMPARED
 
-    assert eru("sim", "compare", SOURCE, "--horizon", "60s", "-o", "name").out.split() == list(BUILT_IN)
+    assert eru("sim", "compare", SOURCE, "--horizon", "60s", "-o", "name").out.split() == list(COMPARED)
 
 
 def test_replay_writes_tables_plots_and_report(eru: Eru, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from eru_sim import plots
 from eru_sim.comparison import Comparison, compare, mean_and_half_width
 from eru_sim.errors import EruError
 from eru_sim.output import check_directory, human, human_column, jsonable, one_line, to_json, write_files
-from eru_sim.report import command_line, comparison_html, comparison_plots, python_call, replay_html
+from eru_sim.report import command_line, comparison_html, comparison_plots, python_call, replay_html, replay_plots
 
 SOURCE = "synthetic:google2019?nodes=20&hours=0.2&load=1.2"
 VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta"}
@@ -329,8 +329,105 @@ def test_node_heatmap_of_lost_nodes_and_missing_dimensions() -> None:
     nodes = pd.DataFrame({"state": ["lost", "ready"], "cpu_allocated": [0, 0], "cpu_capacity": [10, 0]})
     axes = plots.node_heatmap(nodes, "cpu")
     png(axes)
-    assert "2 grey" in axes.get_xlabel()
+    assert "2 crossed" in axes.get_xlabel()
     png(plots.node_heatmap(nodes, "gpu"))
+
+
+def outcomes(count: int = 6, **columns: Any) -> pd.DataFrame:
+    """Runs of 10 s that start every 5 s, three nodes in turn; the last one still runs."""
+    number = np.arange(count)
+    ended = np.where(number < count - 1, number * 5.0 + 10, np.nan)
+    frame = pd.DataFrame(
+        {
+            "workload_id": [f"w{i}" for i in number], "job_id": "", "tenant": "t", "cpu_request": 1,
+            "submitted_s": number * 4.0, "placed_s": number * 5.0, "started_s": number * 5.0, "ended_s": ended,
+            "outcome": ["completed"] * (count - 1) + ["running"] * bool(count), "evictions": 0, "preemptions": 0,
+            "node_id": pd.Categorical([f"n{i % 3}" for i in number]),
+            "exit_code": pd.array([0] * (count - 1) + [pd.NA] * bool(count), dtype="Int64"),
+        }
+    )  # fmt: skip
+    return frame.assign(**columns)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.zeros(0), np.array([1.0, 1.0, 2.5, math.nan]), {"a": np.array([1.0, 900.0]), "b": np.zeros(0)}, {}],
+)
+def test_cdf_of_anything(values: Any) -> None:
+    axes = plots.cdf(values, "bounded_slowdown")
+    png(axes)
+    assert axes.get_title() == "Bounded slowdown (marks: p50, p90, p99)"
+
+
+def test_cdf_ticks_have_the_unit_of_the_metric() -> None:
+    def ticks(metric: str) -> list[str]:
+        axes = plots.cdf(np.array([1.0, 7200.0]), metric)
+        axes.get_figure().canvas.draw()  # type: ignore[union-attr]
+        return [label.get_text() for label in axes.get_xticklabels()]
+
+    assert ticks("jct_s")[-1] == "60 min"
+    assert ticks("bounded_slowdown")[-1].replace(",", "").isdigit()
+
+
+def test_allocation_curves() -> None:
+    arrived = np.linspace(0, 1.3, 200)
+    curves = {
+        str(reach): pd.DataFrame({"arrived_ratio": arrived, "allocated_ratio": np.minimum(arrived, reach)})
+        for reach in (0.95, 0.9)
+    }
+    axes = plots.allocation_curve(curves)
+    png(axes)
+    drawn = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
+    assert [line.get_label() for line in drawn] == ["0.95 (95.0 %)", "0.9 (90.0 %)"]
+    assert len({(line.get_linestyle(), line.get_marker()) for line in drawn}) == 2
+    late = plots.allocation_curve(curves["0.9"], from_ratio=0.8)
+    png(late)
+    assert late.get_xlim() == (0.8, 1.3)
+    assert 0.7 < late.get_ylim()[0] < 0.8
+    png(plots.allocation_curve({}))
+    assert [text.get_text() for text in plots.allocation_curve({}).texts] == ["nothing arrived"]
+
+
+def test_gantt_has_a_bar_for_each_run_and_a_lane_for_each_at_once() -> None:
+    frame = outcomes(6)
+    frame["node_id"] = pd.Categorical(["n0"] * 6)
+    axes = plots.gantt(frame, end_s=50.0)
+    png(axes)
+    bars = [(bar.get_x(), bar.get_width(), round(bar.get_y() + 0.4)) for bar in axes.patches]  # type: ignore[attr-defined]
+    assert bars == [(0, 10, 0), (5, 10, 1), (10, 10, 0), (15, 10, 1), (20, 10, 0), (25, 25, 1)]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["n0"]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["completed", "running"]
+    assert len({bar.get_hatch() for bar in axes.patches}) == 2
+
+
+@pytest.mark.parametrize(
+    ("frame", "remark"),
+    [(outcomes(0), "nothing ran"), (outcomes(201), "201 runs on 3 nodes: too many to draw")],
+)
+def test_gantt_of_nothing_and_of_too_much(frame: pd.DataFrame, remark: str) -> None:
+    axes = plots.gantt(frame)
+    png(axes)
+    assert [text.get_text() for text in axes.texts] == [remark]
+
+
+def test_differences_show_what_may_be_chance() -> None:
+    table = pd.DataFrame(
+        {"policy": ["a", "b", "c", "d"], "mean": [-5.0, 1.0, 2.0, math.nan], "low": [-6.0, -1.0, math.nan, math.nan],
+         "high": [-4.0, 3.0, math.nan, math.nan]}
+    )  # fmt: skip
+    axes = plots.differences(table, "queueing_delay_mean_s", "base")
+    png(axes)
+    marks = {
+        float(np.asarray(line.get_xdata())[0]): line.get_markerfacecolor()
+        for line in axes.lines
+        if line.get_marker() in ("o", "x")
+    }
+    assert marks[-5.0] == "black"
+    assert marks[1.0] == "white"
+    assert set(marks) == {-5.0, 1.0, 2.0}
+    png(plots.differences(table.iloc[:0], "pending", "base"))
 
 
 def test_plots_do_not_touch_pyplot_or_depend_on_chance() -> None:
@@ -373,6 +470,36 @@ def test_report_escapes_what_comes_from_outside() -> None:
     assert "<script>alert('x')</script>\"&amp;\\x1b" in page.text
     assert "ignored: <u> on 1 tasks" in page.text
     assert "repaired: <s> 2" in page.text
+
+
+def test_report_of_a_replay_has_its_work_and_its_scenario() -> None:
+    nodes = pd.DataFrame({"node_id": ["n"], "state": ["ready"], "cpu_allocated": [3], "cpu_capacity": [4]})
+    run = result()
+    run.outcomes, run.nodes = outcomes(), nodes
+    images = replay_plots(run)
+    assert {"slowdown_cdf.png", "job_completion_cdf.png", "gantt.png"} <= set(images)
+    arguments = {"source": "swf:x", "policy": "p", "seed": 7, "options": {}, "scenario": 'seed = 7 # <"all">'}
+    page = Page(replay_html(run, images, arguments=arguments))
+    for text in ('seed = 7 # <"all">', "bounded slowdown mean", "makespan", "fairness", "stranded cpu for typical"):
+        assert text in page.text
+    assert "Scenario" not in Page(replay_html(run, images)).text
+    assert "gantt.png" not in replay_plots(SimpleNamespace(**{**vars(run), "outcomes": outcomes(300)}))
+
+
+def test_report_of_a_comparison_pairs_runs_that_share_a_seed(comparison: Comparison) -> None:
+    images = comparison_plots(comparison)
+    assert "policy_differences.png" in images
+    page = Page(comparison_html(comparison, images))
+    assert "Paired differences" in page.text
+    assert "Mean difference to best-fit" in page.text
+    assert "Only 2 replications: the interval is unreliable." in page.text
+    assert "slowdown_cdf.png" not in images
+
+
+def test_outcomes_of_replications_are_pooled_and_their_jobs_kept_apart(comparison: Comparison) -> None:
+    results = [SimpleNamespace(**{**vars(run), "outcomes": outcomes(job_id="j")}) for run in comparison.results]
+    pooled = Comparison(**{**vars(comparison), "results": results})
+    assert {"slowdown_cdf.png", "job_completion_cdf.png"} <= set(comparison_plots(pooled))
 
 
 def test_report_of_nothing_at_all() -> None:

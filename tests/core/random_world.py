@@ -12,9 +12,12 @@ from typing import Any, TypeVar
 from core_kit import PLUGIN_CONFIGS, SECOND_NS, plugins
 from hypothesis import strategies as st
 
-from scheduler.config import CoreConfig, PolicyConfig
+from scheduler.config import CoreConfig, PolicyConfig, QueueConfig
 from scheduler.events import (
     AnyEvent,
+    DisruptionBudgetSet,
+    MaintenanceCancelled,
+    MaintenancePlanned,
     NodeCapacityChanged,
     NodeCordoned,
     NodeDrainRequested,
@@ -50,11 +53,24 @@ PAYLOADS: tuple[dict[str, Any] | None, ...] = (
     {"licences": {"matlab": 1}},
     {"labels": {"zone": ["a", "b"]}, "licences": {"spice": 1, "matlab": 1}},
 )
+QUEUES = (
+    QueueConfig(),
+    QueueConfig("priority", {"aging_s": 5}),
+    QueueConfig("fcfs"),
+    QueueConfig("sjf"),
+    QueueConfig("edf"),
+    QueueConfig("easy"),
+    QueueConfig("easy", {"order": "shortest"}),
+    QueueConfig("conservative"),
+    QueueConfig("conservative", {"depth": 2}),
+    QueueConfig("fair", {"weights": {"a": 2}}),
+    QueueConfig("drf", {"maximum": {"a": {"cpu": 8}}, "minimum": {"b": {"memory": 4}}}),
+)
 _WEIGHTED = (
     ["join"] * 2 + ["submit"] * 7 + ["starts"] * 9 + ["exit"] * 3 + ["stops"] * 6 + ["start failed"] * 2 + ["stale"] * 2
     + ["lost", "return", "cordon", "uncordon", "drain", "removed", "capacity", "remove", "stop", "start", "adopt"]
     + ["return", "remove", "stop", "stop", "start", "start", "unfence", "policy", "plan", "timers", "timers", "timers"]
-    + ["later", "later", "lost", "drain", "any"]
+    + ["budget", "maintenance", "maintenance", "maintained", "later", "later", "lost", "drain", "any"]
 )  # fmt: skip
 _USUAL = {
     "starts": (State.STARTING,),
@@ -72,15 +88,17 @@ MOVES: st.SearchStrategy[list[Move]] = st.builds(
     st.lists(st.tuples(st.sampled_from(_WEIGHTED), _NUMBERS), min_size=30, max_size=110),
 )
 CONFIGS: st.SearchStrategy[CoreConfig] = st.builds(
-    lambda policy, scheduling_pass, cpu, cache_bytes: CoreConfig(
+    lambda policy, queue, scheduling_pass, cpu, cache_bytes: CoreConfig(
         plugins=PLUGIN_CONFIGS,
         policy=PolicyConfig(policy),
+        queue=queue,
         scheduling_pass=scheduling_pass,
         overcommit={"cpu": cpu},
         cache_bytes=cache_bytes,
         deadline_ns=100 * SECOND_NS,
     ),
     st.sampled_from(POLICIES),
+    st.sampled_from(QUEUES),
     st.sampled_from(["instant", "event"]),
     st.sampled_from([1.0, 1.5]),
     st.sampled_from([1 << 20, 0, 1200]),
@@ -142,6 +160,8 @@ class World:
             return self._submit(numbers)
         if name == "policy":
             return PolicyChanged(name=POLICIES[numbers[0] % len(POLICIES)])
+        if name == "budget":
+            return DisruptionBudgetSet(app="web", unavailable_max=(None, 0, 1, 4)[numbers[0] % 4])
         if name == "timers":
             self.harness.at_ns = max(self.harness.at_ns, core.next_wakeup_ns or 0)
             return None
@@ -170,6 +190,13 @@ class World:
             priority=(0, 0, 3)[numbers[2] % 3],
             pool=("", "", "east")[numbers[3] % 3],
             payloads=PAYLOADS[numbers[4] % len(PAYLOADS)],
+            tenant=("", "a", "a/x", "b")[numbers[5] % 4],
+            estimate_ns=None if numbers[1] % 5 == 0 else 7 * numbers[1] * SECOND_NS,
+            deadline_ns=None if numbers[3] % 2 else numbers[2] * SECOND_NS,
+            gang=numbers[5] % 3 == 1,
+            gang_timeout_ns=9 * SECOND_NS if numbers[5] == 7 else None,
+            preempts=numbers[5] % 3 != 1 and numbers[2] % 2 == 1,
+            app=("", "web")[numbers[3] % 2],
             on_unschedulable=("queue", "queue", "queue", "fail")[numbers[5] % 4],
             on_start_failure=("fail", "retry", "elsewhere")[numbers[4] % 3],
             start_retries=numbers[3] % 4,
@@ -182,6 +209,15 @@ class World:
         if node_id is None:
             return None
         capacity = {"cpu": numbers[1] + 1, "memory": numbers[2] + 1}
+        if name == "maintenance":
+            begin, end = self.harness.at_ns + numbers[1] * SECOND_NS, self.harness.at_ns + 30 * SECOND_NS
+            nodes = tuple({node_id, *self._nodes()[:1]})
+            return MaintenancePlanned(
+                window_id=("m", "o")[numbers[2] % 2], node_ids=tuple(sorted(nodes)), start_ns=begin, end_ns=end,
+                drain_ns=numbers[3] * SECOND_NS,
+            )  # fmt: skip
+        if name == "maintained":
+            return MaintenanceCancelled(window_id="m")
         if name == "drain":
             return NodeDrainRequested(node_id=node_id, operation_id=self._operation(numbers[1]))
         if name == "capacity":

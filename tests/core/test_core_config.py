@@ -66,5 +66,5 @@ def test_plugins_are_found_by_name() -> None:
         make_plugin("label")
     with pytest.raises(ValueError, match="plugin 'licences': its parameters do not suit it"):
         make_plugin("licences", {"limit": {}})
-    with pytest.raises(ValueError, match=r"licences\.limits\.a: -1 is not a whole number"):
+    with pytest.raises(ValueError, match=r"licences\.limits\.a: -1 must be at least 0"):
         make_plugin("licences", {"limits": {"a": -1}})

@@ -156,8 +156,11 @@ def finish(h: Harness) -> None:
         h.step(*[WorkloadExited(workload_id=w.workload_id, generation=w.generation) for w in running])
         settle(h)
     for workload in list(h.core.workloads.values()):
-        assert h.core.diagnose(workload.workload_id).fitting == 0
-        h.step(RemovalRequested(workload_id=workload.workload_id))
+        excused = workload.spec.gang or h.core.state.discipline.excuse(h.core.state, workload)
+        assert excused or h.core.diagnose(workload.workload_id).fitting == 0
+    while h.core.workloads:
+        h.step(*[RemovalRequested(workload_id=name) for name in h.core.workloads])
+        settle(h)
 
 
 def answered(world: World) -> None:

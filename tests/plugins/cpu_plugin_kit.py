@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from scheduler.plugins.cpu import CpuPlugin
+from scheduler.plugins.cpu_plans import (
+    CoreOrder,
+    Cores,
+    Held,
+    PlanRequest,
+    cpu_pieces,
+    exact_cpu,
+    id_order,
+    iterate_plans,
+)
 from scheduler.ports import Assignment, Inventory, NodeColumns, NodeFacts, NodeSlots, SlotColumns
 
 NO_FACTS = cast(NodeFacts, None)
@@ -69,3 +79,44 @@ def cores_of(assignment: Assignment | None) -> dict[str, int]:
     """The pieces by core of an assignment."""
     assert assignment is not None, "it does not fit"
     return {slot: amount for slot, amount in assignment.amounts.items() if slot.isdigit()}
+
+
+class CpuPlan(NamedTuple):
+    """The pieces that one workload takes, by core id; ``numa`` is the NUMA node that it lies in, None for across."""
+
+    cores: dict[str, int]
+    numa: str | None
+
+
+def plans(
+    free: Mapping[str, int],
+    cpu: float | str,
+    *,
+    share_base: int = 100,
+    max_share: int = -1,
+    core_order: CoreOrder = "number",
+    held: Mapping[str, int] | None = None,
+    held_numa: str | None = None,
+    numa: Mapping[str, str] | None = None,
+    numa_memory: Mapping[str, int] | None = None,
+    memory_request: int = 0,
+) -> list[CpuPlan]:
+    """All of `iterate_plans`, by ids. ``numa`` says of cores which NUMA node they are in."""
+    core_ids = sorted(free, key=lambda core: id_order(core, core_order))
+    numa_of = numa or {}
+    numa_ids = sorted(set(numa_of.values()), key=lambda numa_id: id_order(numa_id, core_order))
+    cores = Cores(
+        [free[core] for core in core_ids],
+        [[position for position, core in enumerate(core_ids) if numa_of.get(core) == node] for node in numa_ids],
+        [(numa_memory or {}).get(node, 0) for node in numa_ids],
+    )
+    request = PlanRequest(cpu_pieces(exact_cpu(cpu, "cpu"), share_base), share_base, max_share, memory_request)
+    held_cores = {core_ids.index(core): pieces for core, pieces in (held or {}).items() if core in free}
+    held_nodes = [numa_ids.index(held_numa)] if held_numa in numa_ids else []
+    return [
+        CpuPlan(
+            {core_ids[core]: pieces for core, pieces in plan.cores.items()},
+            numa_ids[plan.numa[0]] if plan.numa else None,
+        )
+        for plan in iterate_plans(cores, request, Held(held_cores, held_nodes))
+    ]

@@ -39,7 +39,13 @@ POINTS = 3
 Slot = tuple[str, str]
 """Plugin (or "dimension") and name."""
 Amounts = dict[Slot, int]
-_UNLIMITED_SLOTS = {("cpu", "requested")}
+_PLACES = 1 << 31
+"""What a monopoly takes of its device's places; any other volume takes one."""
+
+
+def _is_counted(slot: Slot) -> bool:
+    """Whether a slot is counted and never limited."""
+    return slot == ("cpu", "requested") or slot[1].startswith("mount:")
 
 
 class Accountant:
@@ -112,7 +118,7 @@ class Accountant:
     def _check_sums(self, node: Node, total: Amounts, held: Amounts, is_adopted: bool) -> None:
         before_total, before = self._totals.get(node.row, {}), self._held.get(node.row, {})
         for slot, amount in held.items():
-            if slot in _UNLIMITED_SLOTS or (is_adopted and slot[0] == "dimension"):
+            if _is_counted(slot) or (is_adopted and slot[0] == "dimension"):
                 continue
             has = total.get(slot, 0)
             if amount > has:
@@ -198,6 +204,7 @@ def node_total(node: Node, overcommit: Mapping[str, float]) -> Amounts:
     storage = node.resources.get("storage") or {}
     for device, size in (storage.get("volumes") or {}).items():
         total["storage", f"volume:{device}"] = size
+        total["storage", f"device:{device}:{_disk_of(device, node)}"] = _PLACES
     for disk in storage.get("disks") or ():
         for kind in ("read_iops", "write_iops", "read_bps", "write_bps"):
             total["storage", f"disk:{disk['device']}:{kind}"] = disk.get(kind, 0)
@@ -436,12 +443,17 @@ def _check_storage(asked: Mapping[str, Any], assignment: Any, node: Node, total:
             assert got["bytes"] >= volume.size, f"{volume} has {got['bytes']} bytes"
             assert volume.is_monopoly or got["bytes"] == volume.size
             expected[f"volume:{got['source']}"] = expected.get(f"volume:{got['source']}", 0) + got["bytes"]
+            places = f"device:{got['source']}:{got['disk']}"
+            expected[places] = _PLACES if volume.is_monopoly else expected.get(places, 0) + 1
         for kind, amount in zip(("read_iops", "write_iops", "read_bps", "write_bps"), volume.io, strict=True):
             slot = f"disk:{got['disk']}:{kind}"
             expected[slot] = expected.get(slot, 0) + amount
         if is_new:
             assert got["disk"] == _disk_of(got["source"], node)
-    assert dict(assignment.amounts) == {slot: amount for slot, amount in expected.items() if amount}
+    held = {slot: amount for slot, amount in assignment.amounts.items() if not slot.startswith("mount:")}
+    assert held == {slot: amount for slot, amount in expected.items() if amount}
+    mounts = sum(amount for slot, amount in assignment.amounts.items() if slot.startswith("mount:"))
+    assert mounts == sum(1 for volume in volumes if volume.is_mount and any(volume.io))
     devices = {given[volume.destination]["source"] for volume in volumes if volume.is_monopoly}
     assert len(devices) <= 1, f"monopolies on {devices}"
     if is_new:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scheduler.plugins.storage import StoragePlugin
 from scheduler.plugins.volume_plans import IO_KINDS, Binding, VolumeNode, disk_of_path
-from scheduler.ports import Assignment, NodeSlots
+from scheduler.ports import Assignment, Inventory, NodeSlots
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors" / "eru-known-answers.json"
 PLUGIN = StoragePlugin()
@@ -32,6 +32,12 @@ def known_answers(area: str) -> list[Any]:
     ]
 
 
+def place_of(inventory: Inventory, device: str) -> int:
+    """The position of the slot with the places of a device."""
+    [position] = [at for at, slot in enumerate(inventory.slots) if slot.startswith(f"device:{device}:")]
+    return position
+
+
 def make_node(
     volumes: Mapping[str, Any], disks: Sequence[Mapping[str, Any]] = (), used: Mapping[str, int] | None = None
 ) -> NodeSlots:
@@ -41,6 +47,8 @@ def make_node(
     free = list(inventory.total)
     for device, amount in (used or {}).items():
         free[inventory.slots.index(f"volume:{device}")] -= amount
+        if amount:
+            free[place_of(inventory, device)] -= 1
     return NodeSlots(inventory, free)
 
 
@@ -61,7 +69,7 @@ def take(node: NodeSlots, assignment: Assignment) -> NodeSlots:
         position = node.inventory.slots.index(slot)
         free[position] -= amount
         assert amount > 0
-        assert free[position] >= 0, f"{slot} is granted twice"
+        assert free[position] >= 0 or slot in node.inventory.counted, f"{slot} is granted twice"
     return NodeSlots(node.inventory, free)
 
 

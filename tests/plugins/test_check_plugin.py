@@ -435,6 +435,50 @@ def _parse(name: str, payload: Any) -> Any:
 PORTS = [{"count": 1}, {"count": 3}]
 
 
+class Sorting(ResourcePlugin):
+    """Sorts keys that cannot be compared."""
+
+    name = "sorting"
+
+    def parse(self, payload: Any) -> Any:
+        if not isinstance(payload, Mapping):
+            raise ValueError("sorting: give a mapping")
+        if sorted(payload) != ["count"] or payload["count"] != 1:
+            raise ValueError("sorting.count: give 1")
+        return {"count": 1}
+
+
+class Reading(ResourcePlugin):
+    """Reads numbers of any length."""
+
+    name = "reading"
+
+    def parse(self, payload: Any) -> Any:
+        if not isinstance(payload, Mapping) or payload.keys() != {"count"}:
+            raise ValueError("reading: give a mapping with the count")
+        count = payload["count"]
+        if isinstance(count, str) and count.isdigit():
+            count = int(count)
+        if count != 1:
+            raise ValueError("reading.count: give 1")
+        return {"count": 1}
+
+
+class SuspiciousPorts(PortsPlugin):  # type: ignore[misc]
+    """Does not know again what it has assigned."""
+
+    def check_assignment(self, request: Any, inventory: Any, assignment: Any) -> None:
+        raise ValueError("ports.amounts: never")
+
+
+class TrustingPorts(PortsPlugin):  # type: ignore[misc]
+    """Takes for granted what the detail of an assignment looks like."""
+
+    def check_assignment(self, request: Any, inventory: Any, assignment: Any) -> None:
+        if assignment.detail is not None:
+            assignment.detail["ports"]
+
+
 @pytest.mark.parametrize(
     ("plugin", "lacking", "said"),
     [
@@ -466,6 +510,10 @@ PORTS = [{"count": 1}, {"count": 3}]
         (Careless(), "bad input", "parse raises TypeError"),
         (Anonymous(), "bad input", "starts with 'anonymous.<field>: '"),
         (Wordy(), "bad input", "ValueError of one line"),
+        (Sorting(), "bad input", "parse raises TypeError"),
+        (Reading(), "bad input", "Exceeds the limit"),
+        (SuspiciousPorts(), "admissible bound", "check_assignment raises ValueError: ports.amounts: never"),
+        (TrustingPorts(), "bad input", "check_assignment raises TypeError"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, ResourcePlugin) else None,
 )

@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler import kernels
+from scheduler.config import CoreConfig, PluginConfig
+from scheduler.events import NodeCapacityChanged, NodeJoined
 from scheduler.plugins.cpu import CpuPlugin
-from scheduler.ports import UNLIMITED, Assignment, NodeSlots
+from scheduler.ports import NOTHING, UNLIMITED, Assignment, NodeSlots
+from scheduler.testing import Harness
 
 BOUNDED = settings(derandomize=True, deadline=None, max_examples=150)
 PLUGIN = CpuPlugin()
@@ -67,7 +70,7 @@ def test_sizes_are_powers_of_1024(size: Any, size_bytes: int) -> None:
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (7, "cpu: 7 is not a mapping"),
+        (7, "cpu: 7 must be a mapping"),
         ({"cpus": 1}, "cpu.cpus: no such field; there are bind"),
         ({"bind": 1}, "cpu.bind: 1 is neither true nor false"),
         ({"keep_bind": "yes"}, "cpu.keep_bind: 'yes' is neither true nor false"),
@@ -76,14 +79,19 @@ def test_sizes_are_powers_of_1024(size: Any, size_bytes: int) -> None:
         ({"bind": True, "cpu_request": -1}, "cpu.cpu_request: -1 must be at least 0"),
         ({"cpu_limit": "-0.5"}, "cpu.cpu_limit: -0.5 must be at least 0"),
         ({"bind": True}, "cpu.cpu_request: 0 is too little to bind"),
+        ({"bind": True, "cpu_request": "0.0099"}, "cpu.cpu_request: 0.0099 is less than one piece of a core"),
+        ({"bind": True, "cpu_request": 0.005}, "cpu.cpu_request: 0.005 is less than one piece of a core"),
         ({"bind": True, "cpu_request": 0.001}, "cpu.cpu_request: 0.001 is less than one .* ask at least 0.01 or set"),
+        ({"cpu_request": "9" * 5000}, "cpu.cpu_request: '9+\\.\\.\\.9+' must be finite"),
+        ({"memory_request": "9" * 5000}, "cpu.memory_request: '9+\\.\\.\\.9+' is not a size"),
+        ({"memory_request": "1.3K"}, "cpu.memory_request: '1.3K' is no whole number in base units"),
         ({"cpu_request": float("nan")}, "cpu.cpu_request: nan must be finite"),
         ({"cpu_request": True}, "cpu.cpu_request: True is not a number of cores"),
         ({"cpu_request": None}, "cpu.cpu_request: None is not a number of cores"),
-        ({"memory_request": 1.5}, "cpu.memory_request: 1.5 is not a whole number"),
-        ({"memory_request": True}, "cpu.memory_request: True is not a whole number"),
-        ({"memory_request": "much"}, "cpu.memory_request: 'much' is not a size; give bytes or a text like '512M'"),
-        ({"memory_request": 2**63}, "cpu.memory_request: 9223372036854775808 must be at least"),
+        ({"memory_request": 1.5}, "cpu.memory_request: 1.5 must be a whole number"),
+        ({"memory_request": True}, "cpu.memory_request: True must be a whole number"),
+        ({"memory_request": "much"}, "cpu.memory_request: 'much' is not a size; give a whole number or a text"),
+        ({"memory_request": 2**63}, "cpu.memory_request: 9223372036854775808 must be at most"),
         ({"cpu_request": 2, "numa_nodes": 1}, "cpu.numa_nodes: 1 needs bind; set bind to true"),
         ({"bind": True, "cpu_request": 2, "numa_nodes": 0}, "cpu.numa_nodes: 0 must be at least 1"),
         ({"bind": True, "cpu_request": 3, "numa_nodes": 2}, "cpu.numa_nodes: 3 cores do not .* a multiple of 2"),
@@ -110,6 +118,14 @@ def test_the_canonical_form_is_plain_data_and_a_payload(payload: dict[str, Any])
     request = PLUGIN.parse(payload)
     assert PLUGIN.parse(request) == request
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(request)) == request
+
+
+@pytest.mark.parametrize(("share_base", "least"), [(7, "0.142858"), (100, "0.01"), (3, "0.333334")])
+def test_defect_the_least_amount_that_is_named_can_be_asked(share_base: int, least: str) -> None:
+    plugin = CpuPlugin(share_base)
+    with pytest.raises(ValueError, match=f"ask at least {least} or set bind to false"):
+        plugin.parse({"bind": True, "cpu_request": 0.001})
+    assert plugin.parse({"bind": True, "cpu_request": least})["cpu_request"] == float(least)
 
 
 @pytest.mark.parametrize(
@@ -182,15 +198,15 @@ def test_defect_numa_memory_is_by_default_shared_between_numa_nodes_not_cores() 
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        ([], "cpu: \\[\\] is not a mapping"),
+        ([], "cpu: \\[\\] must be a mapping"),
         ({}, "cpu.cores: it is missing, and the node has no dimension cpu"),
         ({"core": 1}, "cpu.core: no such field; there are cores, share"),
         ({"cores": -1}, "cpu.cores: -1 must be at least 0"),
-        ({"cores": True}, "cpu.cores: True is not a whole number"),
+        ({"cores": True}, "cpu.cores: True must be a whole number"),
         ({"cores": 1.5}, "cpu.cores: 1.5 is neither a count nor pieces by core"),
-        ({"cores": 10**9}, "cpu.cores: 1000000000 must be at least 0 and at most 8192"),
+        ({"cores": 10**9}, "cpu.cores: 1000000000 must be at most 8192"),
         ({"cores": {"0": -1}}, "cpu.cores.0: -1 must be at least 0"),
-        ({"cores": {"0": 100_001}}, "cpu.cores.0: 100001 must be at least 0 and at most 100000"),
+        ({"cores": {"0": 100_001}}, "cpu.cores.0: 100001 must be at most 100000"),
         ({"cores": {"a": 100}}, "cpu.cores: 'a' is not an id; ids are numbers"),
         ({"cores": {"01": 100}}, "cpu.cores: '01' is not an id"),
         ({"cores": {"0": 100, 0: 100}}, "cpu.cores: core '0' is there twice"),
@@ -243,6 +259,39 @@ def test_defect_a_delta_reaches_numa_memory() -> None:
     assert changed(NUMA_NODE, {"memory": "2G"}, True)[1][8:] == (5 * GIB, 5 * GIB)
 
 
+def test_defect_a_delta_of_numa_memory_starts_from_what_the_inventory_says() -> None:
+    payload = {"cores": 2, "memory": 32 * GIB, "numa": ["0", "1"]}
+    capacity = {"memory": 32 * GIB}
+
+    def numa_memory(payload: Any) -> tuple[int, ...]:
+        inventory = PLUGIN.inventory(payload, capacity, {})
+        assert inventory is not None
+        return inventory.total[2:4]
+
+    assert numa_memory(payload) == (32 * GIB, 32 * GIB)
+    more = PLUGIN.change_node(payload, {"numa_memory": {"0": "1G"}}, is_delta=True)
+    assert numa_memory(more) == (33 * GIB, 32 * GIB)
+    twice = PLUGIN.change_node(more, {"numa_memory": {"0": "-2G", "1": 1}, "memory": "2G"}, is_delta=True)
+    assert numa_memory(twice) == (32 * GIB, 33 * GIB + 1)
+    assert numa_memory(PLUGIN.change_node(twice, {"cores": 2}, is_delta=False)) == (32 * GIB, 33 * GIB + 1)
+    for anew in ({"numa_memory": [5, 6]}, {"numa": ["0", "1"]}):
+        replaced = PLUGIN.change_node(twice, anew, is_delta=False)
+        assert numa_memory(replaced) == ((5, 6) if "numa_memory" in anew else (33 * GIB, 33 * GIB))
+    with pytest.raises(ValueError, match=r"^cpu\.numa_memory\.1: -1 must be at least 0"):
+        numa_memory(PLUGIN.change_node(payload, {"numa_memory": {"1": -32 * GIB - 1}}, is_delta=True))
+
+
+def test_a_delta_of_numa_memory_survives_what_the_core_does_with_it() -> None:
+    harness = Harness(CoreConfig(plugins=(PluginConfig("cpu"),)), plugins=[PLUGIN])
+    node = {"cores": 2, "numa": ["0", "1"]}
+    harness.step(NodeJoined(node_id="n", capacity={"memory": 10}, resources={"cpu": node}))
+    harness.step(NodeCapacityChanged(node_id="n", resources={"cpu": {"numa_memory": {"0": -2}}}, is_delta=True))
+    harness.step(NodeCapacityChanged(node_id="n", resources={"cpu": {"numa_memory": {"1": -6}}}, is_delta=True))
+    harness.reload()
+    slots = harness.core.ledger.slots["cpu"].node(0)
+    assert slots.free[2:4] == [3, 5]
+
+
 @pytest.mark.parametrize(
     ("payload", "change", "message"),
     [
@@ -250,8 +299,9 @@ def test_defect_a_delta_reaches_numa_memory() -> None:
         ({"cores": 2}, {"cores": -3}, "cpu.cores: -3 more than 2 must give from 0"),
         ({"cores": 2}, {"share": 5}, "cpu.share: it says how many pieces new cores have"),
         ({"cores": 2, "memory": 5}, {"memory": -6}, "cpu.memory: -1 must be at least 0"),
-        ({**NUMA_NODE, "numa_memory": [1, 1]}, {"numa_memory": [-2, 0]}, "cpu.numa_memory.0: -1 must be at least 0"),
-        ({"cores": 2, "numa": ["0,1"]}, {"numa_memory": [1]}, "cpu.numa_memory: the node did not say its own"),
+        ({"cores": 2, "numa": ["0,1"]}, {"numa_memory": [1, 2]}, "cpu.numa_memory.1: there is no such NUMA node"),
+        ({"cores": 2, "numa": ["0,1"]}, {"numa_memory_delta": [1]}, "cpu.numa_memory_delta: no such field"),
+        ({"cores": 2}, {1: 1, "cores": 2}, "cpu: 1 must be a text"),
         (NUMA_NODE, {"cores": -1}, "cpu.numa.1: core '7' is not among the cores"),
         ({"memory": 5}, {"cores": 1}, "cpu.cores: they come from the node's dimension cpu"),
         (None, {"cores": 1}, "cpu: the node has no payload to add to"),
@@ -261,6 +311,70 @@ def test_defect_a_delta_reaches_numa_memory() -> None:
 def test_bad_differences_are_refused_by_field(payload: Any, change: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         PLUGIN.change_node(payload, change, is_delta=True)
+
+
+# What is found running
+
+
+def test_what_was_assigned_may_be_found() -> None:
+    for request in (
+        bound(1.3, memory_request=5), bound(5, memory_request=5), bound(4, memory_request=5, numa_nodes=2),
+        PLUGIN.parse({"cpu_request": 1.5}), PLUGIN.parse({"memory_request": 1}),
+    ):  # fmt: skip
+        node = node_slots(PLUGIN, NUMA_NODE)
+        PLUGIN.check_assignment(request, node.inventory, assigned(request, node))
+
+
+def test_work_that_was_bound_to_several_numa_nodes_may_be_found_on_them() -> None:
+    node = node_slots(PLUGIN, NUMA_NODE)
+    before = bound(4, memory_request=5, numa_nodes=2)
+    held = assigned(before, node)
+    after, stayed = realloc(node, held, before, {"keep_bind": True, "numa_nodes": None, "memory_request": 1})
+    assert stayed is not None
+    assert stayed.detail == {"numa": "0,1"}
+    PLUGIN.check_assignment(after, node.inventory, stayed)
+
+
+BOTH = {"numa_memory/0": 3, "numa_memory/1": 3, "requested": 400}
+NONSENSE = [
+    (bound(1), {"requested": 100}, None, "cpu.amounts: {'requested': 100} are not 1 whole cores"),
+    (bound(1), {"0": 100}, None, "cpu.amounts: {'0': 100} is not what is asked; that is"),
+    (bound(1), {"0": 50, "1": 50, "requested": 100}, None, "cpu.amounts: "),
+    (bound(1), {"0": 200, "requested": 100}, None, "cpu.amounts: "),
+    (bound(1.5), {"0": 150, "requested": 150}, None, "cpu.amounts: "),
+    (bound(1), {"0": 100, "requested": 99}, None, "cpu.amounts: "),
+    (bound(1), {"0": 100, "requested": 100}, {"numa": 5}, "cpu.detail.numa: 5 must be a text"),
+    (bound(1), {"0": 100, "requested": 100}, {"x": 1}, "cpu.detail.x: no such field; there are numa"),
+    (bound(1), {"0": 100, "requested": 100}, [], r"cpu.detail: \[\] must be a mapping"),
+    (bound(1), {"0": 100, "requested": 100}, {}, "cpu.detail.numa: None must be a text"),
+    (bound(1), {"0": 100, "requested": 100}, {"numa": "7"}, "cpu.detail.numa: no NUMA node '7'; the node has"),
+    (bound(1), {"0": 100, "requested": 100}, {"numa": "0,0"}, "cpu.detail: {'numa': '0,0'} is not what is asked"),
+    (bound(1), {"0": 100, "requested": 100}, {"numa": "1"}, "cpu.detail.numa: NUMA node 1 gives 0 of 100 pieces"),
+    (bound(2), {"0": 100, "4": 100, "requested": 200}, {"numa": "0"}, "cpu.detail.numa: NUMA node 0 gives 100 of 200"),
+    (bound(1, memory_request=5), {"0": 100, "requested": 100}, {"numa": "0"}, "cpu.amounts: .* is not what is asked"),
+    (bound(1, memory_request=5), {"0": 100, "numa_memory/0": 5, "requested": 100}, None, "cpu.amounts: "),
+    (bound(1, numa_nodes=1), {"0": 100, "requested": 100}, None, "cpu.detail.numa: 0 NUMA nodes; 1 are asked"),
+    (bound(4, memory_request=6, numa_nodes=2), {"0": 100, "1": 100, "2": 100, "4": 100} | BOTH, {"numa": "0,1"},
+     "cpu.detail.numa: NUMA node 0 gives 300 of 400 pieces"),
+    (PLUGIN.parse({"cpu_request": 1}), {"0": 100, "requested": 100}, None, "cpu.amounts: "),
+    (PLUGIN.parse({"cpu_request": 1}), {"requested": 100}, {"numa": "0"}, "cpu.detail: "),
+    (PLUGIN.parse({}), {"requested": 1}, None, "cpu.amounts: "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("request_", "amounts", "detail", "message"), NONSENSE)
+def test_what_could_not_have_been_assigned_may_not_be_found(
+    request_: Any, amounts: dict[str, int], detail: Any, message: str
+) -> None:
+    inventory = node_slots(PLUGIN, NUMA_NODE).inventory
+    with pytest.raises(ValueError, match=f"^{message}") as refusal:
+        PLUGIN.check_assignment(request_, inventory, Assignment(amounts=amounts, detail=detail))
+    assert "\n" not in str(refusal.value)
+
+
+def test_bound_work_may_not_be_found_on_a_node_without_cores() -> None:
+    with pytest.raises(ValueError, match=r"^cpu\.amounts: {} are not 1 whole cores"):
+        PLUGIN.check_assignment(bound(1), NOTHING, Assignment(amounts={}))
 
 
 # Capacity and assignment
@@ -403,7 +517,7 @@ def test_a_change_unbinds_unless_told_otherwise() -> None:
         ({"cpu_request": -2, "keep_bind": True}, "cpu.cpu_request: 0 is too little to bind"),
         ({"memory_request": "-2K"}, "cpu.memory_request: -2047 must be at least 0"),
         ({"memory": 1}, "cpu.memory: no such field"),
-        (3, "cpu: 3 is not a mapping"),
+        (3, "cpu: 3 must be a mapping"),
     ],
 )
 def test_bad_changes_are_refused_by_field(change: Any, message: str) -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cpu_plugin_kit import capacities, node_slots
+from cpu_plugin_kit import capacities, cores_of, node_slots
 
 from scheduler.plugins.cpu import CpuPlugin
-from scheduler.plugins.cpu_plans import plans
-from scheduler.ports import Assignment
+from scheduler.ports import COPIES_MAX, Assignment
 
 VECTORS = Path(__file__).resolve().parents[2] / ".." / "shared" / "vectors" / "eru-known-answers.json"
 REFUSED = {"InvalidCPU": "cpu.cpu_", "InvalidMemory": "cpu.memory_"}
@@ -34,19 +33,21 @@ def by_numa_node(numa: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def plans_of(given: Mapping[str, Any], taken: Mapping[str, int]) -> list[dict[str, int]]:
-    held = given.get("old", {})
-    free = dict(given["cores"] if "cores" in given else given["free"])
-    found = plans(
-        {core: free[core] + held.get(core, 0) - taken.get(core, 0) for core in free},
-        given["cpu"],
-        share_base=given["share_base"],
-        max_share=given["max_share"],
-        core_order="string",
-        held=held,
-        memory_free=given.get("memory_free"),
-        memory_request=given["memory_request"],
-    )
-    return [plan.cores for plan in found]
+    """What `CpuPlugin.assign` gives to as many copies as there are, or `CpuPlugin.reassign` to one that holds some."""
+    plugin, held = plugin_of(given), given.get("old", {})
+    free = given["cores"] if "cores" in given else given["free"]
+    node = node_slots(plugin, {"cores": {core: free[core] + held.get(core, 0) for core in free}})
+    for core, pieces in taken.items():
+        node.free[node.inventory.slots.index(core)] -= pieces
+    request = plugin.parse({"bind": True, **request_of(given)})
+    if not held:
+        need = plugin.demand(request).get("memory", 0)
+        most = given["memory_free"] // need if need else COPIES_MAX
+        return [cores_of(copy) for copy in plugin.assign(request, node, most)]
+    before = plugin.parse({"bind": True, "cpu_request": sum(held.values()) / given["share_base"]})
+    assignment = Assignment(amounts={**held, "requested": sum(held.values())})
+    after = plugin.reassign(request, node, assignment, before)
+    return [] if after is None else [cores_of(after)]
 
 
 def check_plans(given: Mapping[str, Any], expect: dict[str, Any]) -> None:

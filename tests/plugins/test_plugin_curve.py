@@ -84,13 +84,13 @@ def test_copies_are_counted_up_to_the_limit() -> None:
     ("payload", "message"),
     [
         (5, "curve: 5 must be a mapping"),
-        ({"disk": 1}, "curve.disk: no such resource; the cluster has: cpu, memory"),
+        ({"disk": 1}, "curve.disk: no such field; there are cpu, memory"),
         ({"cpu": [1, 2]}, "curve.cpu: 2 points; give one number, or 3"),
-        ({"cpu": [1, -2, 3]}, "curve.cpu: -2 at point 1 must be a whole number of at least 0"),
-        ({"cpu": 0.5}, "curve.cpu: 0.5 at point 0 must be a whole number of at least 0"),
-        ({"cpu": [1, 2, True]}, "curve.cpu: True at point 2 must be"),
-        ({"memory": "abc"}, "curve.memory: 'abc' at point 0 must be"),
-        ({"memory": UNLIMITED + 1}, "curve.memory: 9223372036854775808 at point 0 must be"),
+        ({"cpu": [1, -2, 3]}, "curve.cpu[1]: -2 must be at least 0"),
+        ({"cpu": 0.5}, "curve.cpu[0]: 0.5 must be a whole number"),
+        ({"cpu": [1, 2, True]}, "curve.cpu[2]: True must be a whole number"),
+        ({"memory": "abc"}, "curve.memory[0]: 'abc' must be a whole number"),
+        ({"memory": UNLIMITED + 1}, "curve.memory[0]: 9223372036854775808 must be at most"),
     ],
 )
 def test_bad_curves_are_refused_by_name(payload: Any, message: str) -> None:
@@ -105,7 +105,7 @@ def test_bad_curves_are_refused_by_name(payload: Any, message: str) -> None:
 def test_amounts_that_disagree_are_refused() -> None:
     with pytest.raises(ValueError, match=r"curve\.amounts: it must agree with the curves; leave it out"):
         PLUGIN.parse({"cpu": 1, "amounts": {"cpu@0": 2}})
-    with pytest.raises(ValueError, match=r"curve\.amounts: no such resource"):
+    with pytest.raises(ValueError, match=r"curve\.amounts: no such field"):
         PLUGIN.inventory({"amounts": 1}, {}, {})
 
 
@@ -114,10 +114,11 @@ def test_amounts_that_disagree_are_refused() -> None:
     [
         ({"points": 0}, r"curve\.points: 0 must be"),
         ({"points": 1.5}, r"curve\.points: 1\.5 must be"),
-        ({"names": "cpu"}, r"curve\.names: 'cpu' must be different names"),
-        ({"names": []}, r"curve\.names: \[\] must be"),
-        ({"names": ["cpu", "cpu"]}, r"curve\.names: \['cpu', 'cpu'\] must be"),
-        ({"names": ["amounts"]}, r"curve\.names: \['amounts'\] must be"),
+        ({"names": "cpu"}, r"curve\.names: 'cpu' must be a list"),
+        ({"names": []}, r"curve\.names: \(\) must be"),
+        ({"names": 5}, r"curve\.names: 5 must be a list"),
+        ({"names": ["cpu", "cpu"]}, r"curve\.names: \('cpu', 'cpu'\) must be"),
+        ({"names": ["amounts"]}, r"curve\.names: \('amounts',\) must be"),
     ],
 )
 def test_bad_parameters_are_refused(params: Any, message: str) -> None:
@@ -205,3 +206,21 @@ def test_rows_do_not_depend_on_each_other(totals: list[Any], asked: Any, random:
     together = PLUGIN.capacity(request, columns_of(inventories, rows), NO_FACTS).tolist()
     apart = [int(PLUGIN.capacity(request, columns_of(inventories, [row]), NO_FACTS)[0]) for row in rows]
     assert together == apart
+
+
+@pytest.mark.parametrize(
+    ("amounts", "detail", "message"),
+    [
+        ({"cpu@0": 4}, None, "curve.amounts: "),
+        ({}, None, "curve.amounts: "),
+        ({"cpu@0": 5, "cpu@1": 5, "cpu@2": 5, "memory@0": 1}, None, "curve.amounts: "),
+        ({"cpu@0": 5, "cpu@1": 5, "cpu@2": 5}, {"x": 1}, "curve.detail: {'x': 1} is of no use"),
+    ],
+)
+def test_only_what_was_asked_may_be_found_running(amounts: dict[str, int], detail: Any, message: str) -> None:
+    plugin = CurvePlugin(3)
+    request, inventory = plugin.parse({"cpu": 5}), plugin.inventory({"cpu": 9}, {}, {})
+    assert inventory is not None
+    plugin.check_assignment(request, inventory, plugin.uniform(request))
+    with pytest.raises(ValueError, match=f"^{message}"):
+        plugin.check_assignment(request, inventory, Assignment(amounts=amounts, detail=detail))

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scheduler.plugins.gpu import GpuPlugin
-from scheduler.ports import COPIES_MAX, UNLIMITED, Assignment, Inventory, NodeSlots
+from scheduler.ports import COPIES_MAX, NOTHING, UNLIMITED, Assignment, Inventory, NodeSlots
 
 GIB = 2**30
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors" / "eru-known-answers.json"
@@ -43,6 +43,64 @@ def capacities(payload: Any, *nodes: NodeSlots, plugin: GpuPlugin = PLUGIN) -> l
     columns = columns_of([node.inventory for node in nodes], list(enumerate(node.free for node in nodes)))
     counts: list[int] = plugin.capacity(plugin.parse(payload), columns, NO_FACTS).tolist()
     return counts
+
+
+# Islands, and what is found running
+
+
+def test_defect_whole_devices_of_a_thousand_islands_are_found() -> None:
+    devices = [{"id": str(number), "model": "a", "link": str(number)} for number in range(1024)]
+    assert chosen({"count": 1024}, node_of({"devices": devices})) == [[str(number) for number in range(1024)]]
+
+
+FOUND = {"groups": [{"count": 1, "models": ["T4"]}, {"count": 2, "milli": 300, "memory": 5}]}
+FOUND_NODE = {"devices": [{"id": name, "model": "T4" if name < "c" else "V100", "memory": 9} for name in "abcd"]}
+
+
+def test_what_was_assigned_may_be_found() -> None:
+    node = node_of(FOUND_NODE)
+    for payload in (FOUND, {}, {"count": 2}, {"count": 2, "milli": 10}, {"prod_count_map": {"T4": 1, "V100": 1}}):
+        request = PLUGIN.parse(payload)
+        [assignment] = PLUGIN.assign(request, copy_of(node), 1)
+        PLUGIN.check_assignment(request, node.inventory, assignment)
+
+
+TWO_DEVICES = {"a": 1000, "c": 1000}
+
+
+@pytest.mark.parametrize(
+    ("payload", "amounts", "detail", "message"),
+    [
+        ({}, {"a": 1}, None, "gpu.amounts: {'a': 1} is not what is asked"),
+        ({}, {}, {"devices": []}, "gpu.detail: {'devices': \\[\\]} is not what is asked"),
+        ({"count": 2}, TWO_DEVICES, None, "gpu.detail: None must be a mapping"),
+        ({"count": 2}, TWO_DEVICES, {"numa": 5}, "gpu.detail.numa: no such field"),
+        ({"count": 2}, TWO_DEVICES, {}, "gpu.detail.devices: None must be a list"),
+        ({"count": 2}, TWO_DEVICES, {"devices": 5}, "gpu.detail.devices: 5 must be a list"),
+        ({"count": 2}, TWO_DEVICES, {"devices": [0, 2]}, "gpu.detail.devices: 0 must be a text"),
+        ({"count": 2}, TWO_DEVICES, {"devices": ["a"]}, "gpu.detail.devices: .* are 1; 2 are asked"),
+        ({"count": 2}, TWO_DEVICES, {"devices": ["a", "a"]}, "gpu.detail.devices: .* are not 2 different"),
+        ({"count": 2}, TWO_DEVICES, {"devices": ["a", "x"]}, "gpu.detail.devices: .* are not 2 different"),
+        ({"count": 2}, TWO_DEVICES, {"devices": ["a", "c/memory"]}, "gpu.detail.devices: .* are not 2 different"),
+        ({"count": 2, "models": ["T4"]}, TWO_DEVICES, {"devices": ["a", "c"]}, "gpu.detail.devices: .* that suit"),
+        ({"count": 2, "memory": 10}, TWO_DEVICES, {"devices": ["a", "c"]}, "gpu.detail.devices: .* that suit"),
+        ({"count": 2}, TWO_DEVICES, {"devices": ["a", "c"]}, "gpu.amounts: .* is not what is asked"),
+        ({"milli": 300}, {"a": 301}, {"devices": ["a"]}, "gpu.amounts: {'a': 301} is not what is asked"),
+    ],
+)
+def test_what_could_not_have_been_assigned_may_not_be_found(
+    payload: Any, amounts: dict[str, int], detail: Any, message: str
+) -> None:
+    inventory = inventory_of(FOUND_NODE)
+    with pytest.raises(ValueError, match=f"^{message}") as refusal:
+        PLUGIN.check_assignment(PLUGIN.parse(payload), inventory, Assignment(amounts=amounts, detail=detail))
+    assert "\n" not in str(refusal.value)
+
+
+def test_devices_may_not_be_found_on_a_node_without() -> None:
+    nonsense = Assignment(amounts={}, detail={"devices": ["a"]})
+    with pytest.raises(ValueError, match=r"^gpu\.detail\.devices: \['a'\] are not 1 different devices"):
+        PLUGIN.check_assignment(PLUGIN.parse({"count": 1}), NOTHING, nonsense)
 
 
 # Known answers
@@ -119,14 +177,14 @@ def test_the_label_and_the_dimension_stand_in_for_a_payload() -> None:
         ({"devices": [{"id": "a/memory", "model": "T4"}]}, "'a/memory' must be unique and not end with '/memory'"),
         (
             {"devices": [{"id": "a", "model": "T4", "numa": -1}]},
-            "gpu.devices[0].numa: -1 must be a whole number from 0",
+            "gpu.devices[0].numa: -1 must be at least 0",
         ),
-        ({"devices": [{"id": "a", "model": "T4", "memory": "1X"}]}, "gpu.devices[0].memory: '1X' must be a whole"),
-        ({"devices": [], "count": 1}, "gpu.count: unknown field; give devices"),
-        ({"model": "T4", "count": 1025}, "gpu.count: 1025 must be a whole number from 0 to 1024"),
+        ({"devices": [{"id": "a", "model": "T4", "memory": "1X"}]}, "gpu.devices[0].memory: '1X' is not a size"),
+        ({"devices": [], "count": 1}, "gpu.count: no such field; there are devices"),
+        ({"model": "T4", "count": 1025}, "gpu.count: 1025 must be at most 1024"),
         ({"model": "T4"}, "gpu.count: None must be a whole number"),
         ({"model": "T4", "count": 2, "islands": [[0], [0]]}, "gpu.islands[1]: device 0 is in another island"),
-        ({"model": "T4", "count": 2, "islands": [[2]]}, "gpu.islands[0]: 2 must be a whole number from 0 to 1"),
+        ({"model": "T4", "count": 2, "islands": [[2]]}, "gpu.islands[0]: 2 must be at most 1"),
         ({"prod_count_map": {"T4": True}}, "gpu.prod_count_map.T4: True must be a whole number"),
     ],
 )
@@ -155,9 +213,9 @@ def test_capacity_changes_in_place_and_by_difference() -> None:
 @pytest.mark.parametrize(
     ("payload", "change", "message"),
     [
-        (ISLANDS, {"count": -9}, "gpu.count: -1 must be a whole number from 0"),
+        (ISLANDS, {"count": -9}, "gpu.count: -1 must be at least 0"),
         (ISLANDS, {"prod_count_map": {"V100": 1}}, "gpu: a difference of prod_count_map does not suit the node"),
-        (ISLANDS, {"count": 1, "memory": 5}, "gpu.memory: unknown field; give count"),
+        (ISLANDS, {"count": 1, "memory": 5}, "gpu.memory: no such field; there are count"),
         (None, {"count": 1}, "gpu: a difference of count does not suit the node"),
         ({"prod_count_map": {"a": 1}}, {"prod_count_map": {"a": -2}}, "gpu.prod_count_map.a: -1 must be"),
         ({"prod_count_map": {"a": 1}}, {}, "gpu: a difference of nothing does not suit the node"),
@@ -189,17 +247,17 @@ def test_canonical_requests() -> None:
     ("payload", "message"),
     [
         (3, "gpu: 3 must be a mapping"),
-        ({"count": -1}, "gpu.count: -1 must be a whole number from 0"),
-        ({"count": 1.0}, "gpu.count: 1.0 must be a whole number from 0"),
-        ({"milli": 0}, "gpu.milli: 0 must be a whole number from 1 to 1000"),
-        ({"milli": 1001}, "gpu.milli: 1001 must be a whole number from 1 to 1000"),
+        ({"count": -1}, "gpu.count: -1 must be at least 0"),
+        ({"count": 1.0}, "gpu.count: 1.0 must be a whole number"),
+        ({"milli": 0}, "gpu.milli: 0 must be at least 1"),
+        ({"milli": 1001}, "gpu.milli: 1001 must be at most 1000"),
         ({"models": "V100"}, "gpu.models: 'V100' must be a list"),
         ({"models": [""]}, "gpu.models: '' must be a text that is not empty"),
-        ({"memory": -1}, "gpu.memory: -1 must be a whole number from 0"),
+        ({"memory": -1}, "gpu.memory: -1 must be at least 0"),
         ({"memory": "9999999999T"}, "gpu.memory: "),
-        ({"gpus": 1}, "gpu.gpus: unknown field; give count, milli, models, memory"),
+        ({"gpus": 1}, "gpu.gpus: no such field; there are count, milli, models, memory"),
         ({"groups": [{"milli": 0}]}, "gpu.groups[0].milli: 0 must be"),
-        ({"groups": [], "count": 1}, "gpu.count: unknown field; give groups"),
+        ({"groups": [], "count": 1}, "gpu.count: no such field; there are groups"),
         ({"prod_count_map": {"a": -1}}, "gpu.prod_count_map.a: -1 must be"),
         ({"prod_count_map": [1]}, "gpu.prod_count_map: [1] must be a mapping"),
     ],
@@ -211,7 +269,7 @@ def test_bad_requests_are_refused_by_name(payload: Any, message: str) -> None:
 
 
 def test_a_bad_parameter_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"gpu\.unasked_capacity: -1 must be a whole number from 0"):
+    with pytest.raises(ValueError, match=r"gpu\.unasked_capacity: -1 must be at least 0"):
         GpuPlugin(unasked_capacity=-1)
 
 
@@ -242,8 +300,8 @@ def test_a_change_adds_to_the_request(payload: Any, change: Any, expected: Any) 
 @pytest.mark.parametrize(
     ("payload", "change", "message"),
     [
-        ({"milli": 900}, {"milli": 200}, r"milli: 1100 must be a whole number from 1 to 1000"),
-        ({}, {"models": ["a"]}, r"gpu\.models: unknown field; give count, milli, memory"),
+        ({"milli": 900}, {"milli": 200}, r"milli: 1100 must be at most 1000"),
+        ({}, {"models": ["a"]}, r"gpu\.models: no such field; there are count, milli, memory"),
         ({"prod_count_map": {"a": 1, "b": 1}}, {"count": 1}, r"gpu\.groups: 2 groups; change them by prod_count_map"),
         ({}, {"count": "1"}, r"gpu\.count: '1' must be a whole number"),
         ({}, 5, r"gpu: 5 must be a mapping"),

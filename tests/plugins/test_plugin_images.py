@@ -49,13 +49,16 @@ def test_a_payload_has_one_canonical_form() -> None:
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (["web:1"], "images: .* must be a mapping with the field images alone"),
-        ({"image": ["web:1"]}, "must be a mapping with the field images alone"),
-        ({"images": "web:1"}, "images.images: 'web:1' is not a list of images"),
-        ({"images": [7]}, "images.images: 7 must be the name of an image"),
-        ({"images": [""]}, "images.images: '' must be the name of an image"),
-        ({"images": {"web:1": -1}}, "images.images.web:1: -1 must be a number of bytes from 0"),
-        ({"images": {"web:1": 1.5}}, "images.images.web:1: 1.5 must be a number of bytes"),
+        (["web:1"], "images: .* must be a mapping"),
+        ({"image": ["web:1"]}, "images.image: no such field"),
+        ({}, "images.images: it is missing in {}"),
+        ({"images": {"web:1": 1, 2: 2}}, "images.images: 2 must be a text"),
+        ({"images": ["web:1", 2]}, "images.images: 2 must be a text"),
+        ({"images": "web:1"}, "images.images: 'web:1' must be a list"),
+        ({"images": [7]}, "images.images: 7 must be a text"),
+        ({"images": [""]}, "images.images: '' must be a text"),
+        ({"images": {"web:1": -1}}, "images.images.web:1: -1 must be at least 0"),
+        ({"images": {"web:1": 1.5}}, "images.images.web:1: 1.5 must be a whole number"),
     ],
 )
 def test_bad_payloads_name_field_value_and_remedy(payload: Any, message: str) -> None:

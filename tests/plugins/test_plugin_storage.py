@@ -9,10 +9,23 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from storage_cases_kit import PLUGIN, by_destination, copy_node, known_answers, make_node, node_of_answer, take
+from storage_cases_kit import (
+    PLUGIN,
+    by_destination,
+    copy_node,
+    known_answers,
+    make_node,
+    node_of_answer,
+    place_of,
+    take,
+)
 
-from scheduler.plugins.volume_plans import NO_DISK, disk_of_path, split_device
+from scheduler.commands import PublishResult
+from scheduler.config import CPU, MEMORY, CoreConfig, PluginConfig
+from scheduler.events import NodeCapacityChanged, NodeJoined
+from scheduler.plugins.volume_plans import NO_DISK, TENANTS, disk_of_path, split_device
 from scheduler.ports import COPIES_MAX, Assignment, Dimension, Inventory, NodeColumns, NodeSlots, SlotColumns
+from scheduler.testing import Harness
 
 GIB = 1 << 30
 DISK = {"device": "/dev/sda", "mounts": ["/"], "read_iops": 100, "write_iops": 100, "read_bps": 1000, "write_bps": 1000}
@@ -103,7 +116,10 @@ def test_parse_gives_one_form() -> None:
     assert PLUGIN.parse({}) == {"volumes": [], "volume_limits": [], "storage": 0, "storage_limit": 0}
 
 
-@pytest.mark.parametrize(("text", "amount"), [("70", 70), ("1K", 1024), ("100M", 100 << 20), ("2GiB", 2 << 30), (3, 3)])
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("70", 70), ("1K", 1024), ("100M", 100 << 20), ("2GiB", 2 << 30), ("1.5g", 3 << 29), ("1PB", 1 << 50), (3, 3)],
+)
 def test_parse_reads_amounts(text: str | int, amount: int) -> None:
     assert PLUGIN.parse({"storage": text})["storage"] == amount
 
@@ -121,9 +137,11 @@ def test_limits_are_at_least_the_request() -> None:
     [
         ([], r"^storage: \[\] must be a mapping"),
         ({"size": 1}, r"^storage\.size: no such field"),
+        ({1: 1, "storage": 1}, r"^storage: 1 must be a text"),
         ({"storage": -1}, r"^storage\.storage: -1 must be at least 0"),
         ({"storage": True}, r"^storage\.storage: True must be a whole number"),
-        ({"storage": "1.5G"}, r"^storage\.storage: '1.5G' must be a whole number"),
+        ({"storage": "1.3K"}, r"^storage\.storage: '1.3K' is no whole number"),
+        ({"storage": "9" * 5000}, r"^storage\.storage: '9+\.\.\.9+' is not a size"),
         ({"storage": 1 << 63}, r"^storage\.storage: \d+ must be at most"),
         ({"storage": (1 << 63) - 1, "volumes": [":/a:rw:1"]}, r"^storage: \d+ in all is more than"),
         ({"volumes": ":/a"}, r"^storage\.volumes: ':/a' must be a list"),
@@ -136,8 +154,8 @@ def test_limits_are_at_least_the_request() -> None:
         ({"volumes": [":/a:r1:5"]}, r"^storage\.volumes\[0\]: flags 'r1' must be letters"),
         ({"volumes": [":/a:rw:-1"]}, r"^storage\.volumes\[0\]\.size: -1 must be at least 0"),
         ({"volumes": [":/a:rw:1:-1:0:0:0"]}, r"^storage\.volumes\[0\]\.read_iops: -1 must be at least 0"),
-        ({"volumes": [":/a:rwm"]}, r"^storage\.volumes: monopoly /a has neither size nor IO"),
-        ({"volumes": [":/a", "/x:/a/"]}, r"^storage\.volumes: destination /a is given twice"),
+        ({"volumes": [":/a:rwm"]}, r"^storage\.volumes: monopoly '/a' has neither size nor IO"),
+        ({"volumes": [":/a", "/x:/a/"]}, r"^storage\.volumes: destination '/a' is given twice"),
         ({"volumes": [":/a:rw:5"], "volume_limits": [":/a:ro:5"]}, r"^storage\.volume_limits: give one for each"),
     ],
 )
@@ -174,10 +192,10 @@ def test_merge_keeps_separate_limits() -> None:
     ("change", "message"),
     [
         ({"storage": -6}, r"^storage\.storage: it would be -1; take at most 5"),
-        ({"volumes": [":/a:rw:0:-2:0:0:0"]}, r"^storage\.volumes: read_iops of /a would be -1"),
-        ({"volumes": [":/a:ro:5"]}, r"^storage\.volumes: destination /a is given twice"),
-        ({"volumes": [":/b:rwm:-5"]}, r"^storage\.volumes: monopoly /b has neither"),
-        ({"volumes": [":/a:rw:x"]}, r"^storage\.volumes\[0\]\.size: 'x' must be a whole number"),
+        ({"volumes": [":/a:rw:0:-2:0:0:0"]}, r"^storage\.volumes: read_iops of '/a' would be -1"),
+        ({"volumes": [":/a:ro:5"]}, r"^storage\.volumes: destination '/a' is given twice"),
+        ({"volumes": [":/b:rwm:-5"]}, r"^storage\.volumes: monopoly '/b' has neither"),
+        ({"volumes": [":/a:rw:x"]}, r"^storage\.volumes\[0\]\.size: 'x' is not a size"),
     ],
 )
 def test_merge_names_what_is_wrong(change: Any, message: str) -> None:
@@ -199,7 +217,11 @@ def test_inventory_has_a_slot_for_every_device_and_quota() -> None:
         "disk:/dev/sda:write_iops": 100,
         "disk:/dev/sda:read_bps": 1000,
         "disk:/dev/sda:write_bps": 1000,
+        "device:/a:/dev/sda": TENANTS,
+        "device:/b:/dev/sda": TENANTS,
+        "mount:/:/dev/sda": 0,
     }
+    assert inventory.counted == ("mount:/:/dev/sda",)
     assert inventory.capacity == {"storage": 1036}
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(inventory.layout)) == inventory.layout
     assert PLUGIN.inventory(None, {"storage": 5}, {}) is None
@@ -210,11 +232,11 @@ def test_inventory_has_a_slot_for_every_device_and_quota() -> None:
     [
         ({"volumes": {"a": 1}}, r"^storage\.volumes: 'a' must be an absolute path"),
         ({"volumes": {"/a": -1}}, r"^storage\.volumes\./a: -1 must be at least 0"),
-        ({"volumes": {"/a": 1, "/a/": 1}}, r"^storage\.volumes: device /a is given twice"),
+        ({"volumes": {"/a": 1, "/a/": 1}}, r"^storage\.volumes: device '/a' is given twice"),
         ({"volumes": {"/a": (1 << 63) - 1, "/b": 1}}, r"^storage: more than \d+ bytes"),
         ({"disks": [{"mounts": ["/"]}]}, r"^storage\.disks\[0\]\.device: None must be an absolute path"),
-        ({"disks": [DISK, DISK]}, r"^storage\.disks: device /dev/sda is given twice"),
-        ({"disks": [DISK, DISK | {"device": "/dev/sdb"}]}, r"^storage\.disks: mount / is given twice"),
+        ({"disks": [DISK, DISK]}, r"^storage\.disks: device '/dev/sda' is given twice"),
+        ({"disks": [DISK, DISK | {"device": "/dev/sdb"}]}, r"^storage\.disks: mount '/' is given twice"),
         ({"disks": [DISK | {"iops": 1}]}, r"^storage\.disks\[0\]\.iops: no such field"),
     ],
 )
@@ -291,7 +313,9 @@ def test_io_is_a_guarantee_over_deploy_and_mounts() -> None:
     node = make_node({"/a": 1000}, [DISK])
     request = PLUGIN.parse({"volumes": [":/x:rw:1:40:0:0:0", "/home:/y:rw:0:20:0:0:0"]})
     plans = PLUGIN.assign(request, node, COPIES_MAX)
-    assert [plan.amounts["disk:/dev/sda:read_iops"] for plan in plans] == [60]
+    assert [plan.amounts for plan in plans] == [
+        {"volume:/a": 1, "device:/a:/dev/sda": 1, "disk:/dev/sda:read_iops": 60, "mount:/:/dev/sda": 1}
+    ]
 
 
 def test_paths_without_a_disk_have_no_io_to_give() -> None:
@@ -313,7 +337,7 @@ def test_unlimited_goes_where_most_is_left() -> None:
     plans = PLUGIN.assign(PLUGIN.parse({"volumes": [":/x:rw:2", ":/y"]}), node, 3)
     assert [by_destination(plan)["/x"]["source"] for plan in plans] == ["/c", "/c", "/c"]
     assert [by_destination(plan)["/y"]["source"] for plan in plans] == ["/a", "/a", "/a"]
-    assert plans[0].amounts == {"volume:/c": 2}
+    assert plans[0].amounts == {"volume:/c": 2, "device:/c:": 1, "device:/a:": 1}
     assert PLUGIN.assign(PLUGIN.parse({"volumes": [":/y"]}), make_node({}), 3) == []
     assert PLUGIN.node_capacity(PLUGIN.parse({"volumes": [":/y"]}), make_node({}), 3) == 0
 
@@ -346,7 +370,7 @@ def test_realloc_that_would_have_to_move_is_refused() -> None:
     request = PLUGIN.merge(held_request, {"volumes": [":/x:rw:6:90:0:0:0"]})
     grown = PLUGIN.reassign(request, copy_node(node), held, held_request)
     assert grown is not None
-    assert grown.amounts == {"volume:/a": 10, "disk:/dev/sda:read_iops": 100}
+    assert grown.amounts == {"volume:/a": 10, "device:/a:/dev/sda": 1, "disk:/dev/sda:read_iops": 100}
 
 
 def test_realloc_of_a_monopoly_beyond_its_device_is_refused() -> None:
@@ -362,6 +386,145 @@ def test_realloc_on_a_device_that_is_gone_is_refused() -> None:
     held_request = PLUGIN.parse({"volumes": [":/x:rw:4"]})
     [held] = PLUGIN.assign(held_request, make_node({"/a": 10}), 1)
     assert PLUGIN.reassign(held_request, make_node({"/b": 10}), held, held_request) is None
+
+
+# Whole devices, and what is in use
+
+
+def hold(node: NodeSlots, *texts: str) -> tuple[NodeSlots, list[str]]:
+    """The node after one workload with the volumes, and the devices these are on; none where they do not fit."""
+    plans = PLUGIN.assign(PLUGIN.parse({"volumes": list(texts)}), copy_node(node), 1)
+    return (take(node, plans[0]), [volume["source"] for volume in plans[0].detail]) if plans else (node, [])
+
+
+def test_defect_a_device_without_bytes_is_monopolised_once() -> None:
+    node, devices = hold(make_node({"/d0": 0}, [DISK]), ":/x:rwm:0:1:1:0:0")
+    assert devices == ["/d0"]
+    assert hold(node, ":/x:rwm:0:1:1:0:0")[1] == []
+    assert len(PLUGIN.assign(PLUGIN.parse({"volumes": [":/x:rwm:0:1:1:0:0"]}), make_node({"/d0": 0}, [DISK]), 9)) == 1
+
+
+@pytest.mark.parametrize("first", [":/x:rw:0:1:1:0:0", ":/x"])
+def test_defect_a_device_with_a_volume_of_no_bytes_is_no_monopoly(first: str) -> None:
+    node, devices = hold(make_node({"/d0": 10, "/d1": 20}, [DISK]), first)
+    node, monopoly = hold(node, ":/x:rwm:1")
+    assert [*devices, *monopoly] in (["/d0", "/d1"], ["/d1", "/d0"])
+    assert hold(node, ":/x:rwm:1")[1] == []
+
+
+@pytest.mark.parametrize("later", [":/x:rw:0:1:1:0:0", ":/x"])
+def test_defect_nothing_is_put_on_a_monopoly(later: str) -> None:
+    node, devices = hold(make_node({"/d0": 10}, [DISK]), ":/x:rwm:1")
+    assert devices == ["/d0"]
+    assert hold(node, later)[1] == []
+    assert hold(make_node({"/d0": 10}, [DISK]), ":/x:rwm:1", ":/y")[1] == []
+
+
+def test_an_unlimited_volume_does_not_take_a_monopoly_of_the_next_copy() -> None:
+    node = make_node({"/a": 10, "/b": 10, "/c": 10})
+    request = PLUGIN.parse({"volumes": [":/x:rwm:1", ":/y"]})
+    plans = [[volume["source"] for volume in plan.detail] for plan in PLUGIN.assign(request, node, 9)]
+    assert plans == [["/a", "/b"], ["/c", "/b"]]
+
+
+def test_realloc_may_not_make_a_monopoly_of_a_device_that_others_are_on() -> None:
+    request = PLUGIN.parse({"volumes": [":/x:rw:1"]})
+    [held] = PLUGIN.assign(request, make_node({"/a": 10}), 1)
+    wider = PLUGIN.merge(request, {"volumes": [":/x:rw:-2", ":/y:rwm:1"]})
+    assert PLUGIN.reassign(wider, make_node({"/a": 10, "/b": 10}), held, request).detail[0]["source"] == "/b"  # type: ignore[union-attr]
+    shared = make_node({"/a": 10})
+    shared.free[place_of(shared.inventory, "/a")] -= 1
+    assert PLUGIN.reassign(wider, shared, held, request) is None
+
+
+SDB = DISK | {"device": "/dev/sdb", "mounts": []}
+
+
+@pytest.mark.parametrize(
+    ("volume", "change", "slot"),
+    [
+        (":/x:rw:0:1:0:0:0", {"volumes": {"/d1": 10}}, "device:/d0:/dev/sda"),
+        (":/x", {"volumes": {"/d1": 10}}, "device:/d0:/dev/sda"),
+        (":/x:rw:1", {"disks": [DISK | {"mounts": []}, SDB | {"mounts": ["/"]}]}, "device:/d0:/dev/sda"),
+        (":/x:rw:1", {"remove_disks": ["/dev/sda"]}, "device:/d0:/dev/sda"),
+        ("/h:/x:rw:0:1:0:0:0", {"disks": [DISK | {"mounts": []}, SDB | {"mounts": ["/"]}]}, "mount:/:/dev/sda"),
+        (":/x:rwm:1", {"disks": [DISK, SDB | {"mounts": ["/d0"]}]}, "device:/d0:/dev/sda"),
+    ],
+)
+def test_defect_what_serves_volumes_that_are_there_stays(volume: str, change: Any, slot: str) -> None:
+    node = {"volumes": {"/d0": 10}, "disks": [DISK, SDB]}
+    config = CoreConfig(dimensions=(CPU, MEMORY, Dimension("storage", "bytes")), plugins=(PluginConfig("storage"),))
+    harness = Harness(config, plugins=[PLUGIN])
+    harness.step(NodeJoined(node_id="n", capacity={"cpu": 1000}, resources={"storage": node}))
+    harness.submit("w", 0, 0, 0, payloads={"storage": {"volumes": [volume]}})
+    assert harness.node_of("w") == "n"
+    moved = NodeCapacityChanged(node_id="n", resources={"storage": change})
+    [refused] = [command for command in harness.step(moved) if isinstance(command, PublishResult)]
+    assert refused.outcome == "refused"
+    assert refused.detail.startswith(f"{slot}: it would go, but ")
+    harness.exited("w")
+    assert not any(isinstance(command, PublishResult) for command in harness.step(moved))
+
+
+# What is found running
+
+
+FOUND = ["/h:/m:rw:0:1:0:0:0", ":/n:rw:3", ":/o:rwm:4", ":/p:rwm:2", ":/u"]
+
+
+def found() -> tuple[Any, Inventory, Assignment]:
+    node = make_node({"/a": 10, "/b": 20, "/c": 30}, [DISK])
+    request = PLUGIN.parse({"volumes": FOUND})
+    return request, node.inventory, PLUGIN.assign(request, node, 1)[0]
+
+
+def test_what_was_assigned_may_be_found() -> None:
+    PLUGIN.check_assignment(*found())
+    request, inventory, assignment = found()
+    decoded = msgspec.json.decode(msgspec.json.encode(assignment), type=Assignment)
+    PLUGIN.check_assignment(request, inventory, decoded)
+    PLUGIN.check_assignment(PLUGIN.parse({}), inventory, Assignment(amounts={}))
+
+
+def without(detail: list[dict[str, Any]], position: int, **fields: Any) -> list[dict[str, Any]]:
+    return [{**volume, **(fields if at == position else {})} for at, volume in enumerate(detail)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda detail: None, "storage.detail: 0 volumes; 5 are asked"),
+        (lambda detail: {"x": 1}, "storage.detail: {'x': 1} must be a list"),
+        (lambda detail: {"numa": 5}, "storage.detail: {'numa': 5} must be a list"),
+        (lambda detail: [{"x": 1}] * 5, r"storage.detail\[1\].source: None is no device of the node"),
+        (lambda detail: [None] * 5, r"storage.detail\[0\]: None must be a mapping"),
+        (lambda detail: without(detail, 1, source="/nope"), r"storage.detail\[1\].source: '/nope' is no device"),
+        (lambda detail: without(detail, 1, source=detail[2]["source"]), "storage.detail: a monopoly is not alone"),
+        (lambda detail: without(detail, 3, source=detail[1]["source"]), "storage.detail: a monopoly is not alone"),
+        (lambda detail: without(detail, 0, source="/other"), "storage.detail: "),
+        (lambda detail: without(detail, 1, bytes=2), "storage.detail: "),
+        (lambda detail: without(detail, 1, bytes=3.0), "storage.detail: "),
+        (lambda detail: without(detail, 2, bytes=4), "storage.detail: "),
+        (lambda detail: without(detail, 1, disk="/dev/sdb"), "storage.detail: "),
+        (lambda detail: without(detail, 1, x=1), "storage.detail: "),
+        (lambda detail: without(detail, 4, source="/a", disk=""), "storage.amounts: "),
+        (lambda detail: detail[::-1], "storage.detail"),
+    ],
+)
+def test_what_could_not_have_been_assigned_may_not_be_found(damage: Any, message: str) -> None:
+    request, inventory, assignment = found()
+    nonsense = Assignment(amounts=assignment.amounts, detail=damage(assignment.detail))
+    with pytest.raises(ValueError, match=f"^{message}") as refusal:
+        PLUGIN.check_assignment(request, inventory, nonsense)
+    assert "\n" not in str(refusal.value)
+
+
+def test_amounts_are_those_of_the_volumes() -> None:
+    request, inventory, assignment = found()
+    for slot in assignment.amounts:
+        for amounts in ({**assignment.amounts, slot: 1 << 40}, {**assignment.amounts, "volume:/x": 1}):
+            with pytest.raises(ValueError, match=r"^storage.amounts: "):
+                PLUGIN.check_assignment(request, inventory, Assignment(amounts=amounts, detail=assignment.detail))
 
 
 # Columns and the engine

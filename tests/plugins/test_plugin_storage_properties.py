@@ -31,12 +31,14 @@ PLENTY = 200
 def volume_node(node: NodeSlots) -> VolumeNode:
     layout = node.inventory.layout
     first = len(layout["devices"])
+    last = first + 4 * len(layout["disks"])
     return VolumeNode(
         node.inventory.total[:first],
         node.free[:first],
         layout["disk_ids"],
-        [node.free[start : start + 4] for start in range(first, len(node.free), 4)],
+        [node.free[start : start + 4] for start in range(first, last, 4)],
         layout["mounts"],
+        node.free[last : last + first],
     )
 
 
@@ -66,7 +68,26 @@ def test_plans_fit_together_and_give_what_was_asked(node: NodeSlots, request: Ma
             assert sum(volume["bytes"] for volume in group) == total[slot] == free_at_first[slot]
         for kind in IO_KINDS:
             asked = sum(binding.io[IO_KINDS.index(kind)] for binding in bindings)
-            assert asked == sum(amount for slot, amount in plan.amounts.items() if slot.endswith(kind))
+            assert asked == sum(amount for slot, amount in plan.amounts.items() if slot.endswith(f":{kind}"))
+
+
+@given(nodes(), st.lists(requests(), min_size=2, max_size=4))
+def test_a_monopoly_is_alone_on_its_device(node: NodeSlots, asked: list[Mapping[str, Any]]) -> None:
+    """Whatever the bytes; and what was assigned might have been found running as well."""
+    tenants: list[tuple[str, bool, int]] = []
+    for number, request in enumerate(asked):
+        for plan in PLUGIN.assign(request, copy_node(node), 1):
+            node = take(node, plan)
+            PLUGIN.check_assignment(request, node.inventory, plan)
+            kinds = {binding.destination: binding.kind for binding in bindings_of(request)}
+            tenants += [
+                (volume["source"], kinds[destination] == "monopoly", number)
+                for destination, volume in by_destination(plan).items()
+                if kinds[destination] != "mount"
+            ]
+    for device, is_monopoly, number in tenants:
+        if is_monopoly:
+            assert all(is_whole and by == number for other, is_whole, by in tenants if other == device)
 
 
 @given(nodes(), requests())
@@ -96,6 +117,7 @@ def test_any_number_up_to_the_capacity_can_be_assigned(node: NodeSlots, request:
 def test_plans_are_those_of_the_plain_rules(node: NodeSlots, request: Mapping[str, Any]) -> None:
     bindings = bindings_of(request)
     assume(not any(binding.kind == "monopoly" and any(binding.io) for binding in bindings))
+    assume(not {"monopoly", "unlimited"} <= {binding.kind for binding in bindings})
     slots = volume_node(node)
     devices = [
         {

@@ -101,10 +101,10 @@ def test_a_bad_taint_is_refused(text: str, message: str) -> None:
     ("payload", "message"),
     [
         ([], r"taints: \[\] must be a mapping"),
-        ({"toleration": []}, "taints.toleration: there is no such field"),
-        ({"tolerations": "gpu"}, "taints.tolerations: 'gpu' is not a list"),
+        ({"toleration": []}, "taints.toleration: no such field"),
+        ({"tolerations": "gpu"}, "taints.tolerations: 'gpu' must be a list"),
         ({"tolerations": ["gpu"]}, r"taints.tolerations\[0\]: 'gpu' must be a mapping"),
-        ({"tolerations": [{"name": "gpu"}]}, r"tolerations\[0\].name: there is no such field"),
+        ({"tolerations": [{"name": "gpu"}]}, r"tolerations\[0\].name: no such field"),
         ({"tolerations": [{"key": "gpu", "value": True}]}, r"tolerations\[0\].value: True must be a text"),
         ({"tolerations": [{"key": "gpu", "operator": "In"}]}, r"operator: 'In' must be one of Equal, Exists"),
         ({"tolerations": [{"key": "gpu", "effect": "NoExecute"}]}, "effect: 'NoExecute' must be one of NoSchedule"),

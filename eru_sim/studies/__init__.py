@@ -1,0 +1,1 @@
+"""Studies: published results, reproduced with one command each."""

@@ -1,0 +1,179 @@
+"""Preemption: work of high priority takes the place of work of lower priority.
+
+Theory of operation. After a scheduling pass, each queued workload that may preempt and still waits looks for a node on
+which it would fit if work of lower priority went. The victims are stopped and queued again, and the node is
+*nominated*: until it has taken the preemptor, nobody else is placed there. Each pass begins with the nominated nodes. A
+nomination lapses when the preemptor has ended or was placed elsewhere, when the node takes no work any more, or when
+the victims are gone and it still does not fit.
+
+On a node, everything of lower priority is a candidate that its disruption budget allows to go; from the highest
+priority and the earliest submission on, each stays that can stay beside the preemptor, so no victim is stopped for
+nothing. Of the nodes, the one is taken whose most important victim has the lowest priority, then with the fewest
+victims, then with the lowest sum of their priorities, then the lowest row. (Kubernetes, "Pod Priority and Preemption",
+but budgets are kept whatever it costs.) If a victim is one of a gang, all of it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from scheduler.cluster import NodeState
+from scheduler.events import DisruptionBudgetSet
+from scheduler.gangs import is_coming
+from scheduler.ledger import OvercommitError
+from scheduler.lifecycle import State
+from scheduler.placing import Placer
+from scheduler.plan import NO_ROW
+from scheduler.request_classes import RequestClass
+from scheduler.state import CoreState, Handlers
+from scheduler.types import Int64Array, NodeIndex
+from scheduler.workload import Workload, by_priority
+
+
+class _Way(NamedTuple):
+    """Who has to go from a row; ordered by what is taken first."""
+
+    highest_priority: int
+    victim_count: int
+    priority_sum: int
+    row: NodeIndex
+    victims: tuple[Workload, ...]
+
+
+class Preemption:
+    """What a core does about work that may preempt."""
+
+    def __init__(self, state: CoreState, placer: Placer) -> None:
+        self.state = state
+        self.placer = placer
+        self.handlers: Handlers = {DisruptionBudgetSet: self._on_budget_set}
+
+    def _on_budget_set(self, event: DisruptionBudgetSet) -> None:
+        if bool(event.app) == bool(event.job_id):
+            self.state.results.refuse(event.app or event.job_id, "app: give an app or a job_id, and not both")
+            return
+        key = (event.app, event.job_id)
+        if event.unavailable_max is None:
+            self.state.budgets.pop(key, None)
+        elif event.unavailable_max < 0:
+            why = f"unavailable_max: {event.unavailable_max} must be at least 0"
+            self.state.results.refuse(event.app or event.job_id, why)
+        else:
+            self.state.budgets[key] = event.unavailable_max
+
+    # -- nominated nodes ----------------------------------------------------------------------------------------------
+
+    def place_nominated(self) -> None:
+        """Place whom a node is held for, where that can be done now."""
+        for row, workload_id in list(self.state.cluster.nominated.items()):
+            workload = self.state.workloads[workload_id]
+            node = self.state.cluster.nodes[row]
+            are_gone = not any(is_coming(other) for other in self.state.on_row[row].values())
+            if node.state is NodeState.READY and not are_gone and row not in self.state.ledger.freed_rows:
+                continue
+            self.state.nominate(workload, NO_ROW)
+            if node.state is not NodeState.READY:
+                continue
+            rows = np.array([row], dtype=np.int64)
+            if self.placer.try_place(workload, self.placer.class_of(workload), rows):
+                self.state.queue.drop(workload)
+            elif not are_gone:
+                self.state.nominate(workload, row)
+
+    # -- victims ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Find victims for those who wait and may preempt, the most important first."""
+        waiting = [w for w in self.state.preemptors.values() if w.state is State.QUEUED]
+        self.state.preemptors = {workload.workload_id: workload for workload in waiting}
+        for workload in sorted(waiting, key=by_priority):
+            if workload.nominated_row == NO_ROW and not self.state.discipline.excuse(self.state, workload):
+                self._preempt(workload)
+
+    def _preempt(self, workload: Workload) -> None:
+        request_class = self.placer.class_of(workload)
+        allowed = self._allowances()
+        ways = (
+            self._way(workload, request_class, row, allowed)
+            for row in np.flatnonzero(self.state.cluster.open_mask[: self.state.ledger.row_count]).tolist()
+        )
+        best = min((way for way in ways if way is not None), default=None, key=lambda way: way[:4])
+        if best is None:
+            return
+        self.state.nominate(workload, best.row)
+        for victim in best.victims:
+            if victim.state is not State.STOPPING:  # with another one of its gang
+                self.state.preempt(victim)
+
+    def _way(
+        self, workload: Workload, request_class: RequestClass, row: NodeIndex, allowed: dict[tuple[str, str], int]
+    ) -> _Way | None:
+        """Who has to go from a row for the workload; None where it does not help."""
+        candidates = self._candidates(row, workload.spec.priority, dict(allowed))
+        if not candidates:
+            return None
+        state, ledger = self.state, self.state.ledger
+        claims = {victim.workload_id: state.claim_of(victim) for victim in candidates}
+        gains = [sum(amounts) for amounts in zip(*(claim.request for claim in claims.values()), strict=True)]
+        free = ledger.free[:, row].tolist()
+        if any(ask and ask > left + gain for ask, left, gain in zip(request_class.request, free, gains, strict=True)):
+            return None
+        rows: Int64Array = np.array([row], dtype=np.int64)
+        with ledger.savepoint():
+            for victim in candidates:
+                ledger.drop(row, claims[victim.workload_id])
+            chosen, assignments = state.planner.choose(request_class, state.counters.decisions, rows)
+            if chosen == NO_ROW:
+                return None
+            ledger.hold(row, state.resources.claim(request_class, row, assignments))
+            victims = tuple(v for v in candidates if not _stays(state, row, v))
+        priorities = [victim.spec.priority for victim in victims]
+        if not victims:
+            return None
+        return _Way(max(priorities), len(victims), sum(priorities), row, victims)
+
+    def _candidates(self, row: NodeIndex, priority: int, allowed: dict[tuple[str, str], int]) -> list[Workload]:
+        """Whom a preemptor may have stopped on a row, from the one that is to stay first."""
+        lower = [
+            workload
+            for workload in self.state.on_row[row].values()
+            if workload.spec.priority < priority and workload.state in (State.STARTING, State.RUNNING)
+        ]
+        lower.sort(key=by_priority)
+        candidates = []
+        for workload in reversed(lower):
+            keys = [key for key in _budget_keys(workload) if key in allowed]
+            if all(allowed[key] > 0 for key in keys):
+                candidates.append(workload)
+                for key in keys:
+                    allowed[key] -= 1
+        return candidates[::-1]
+
+    def _allowances(self) -> dict[tuple[str, str], int]:
+        """By budget, how many more of its workloads may be made unavailable."""
+        budgets = self.state.budgets
+        if not budgets:
+            return {}
+        left = dict(budgets)
+        for workload in self.state.workloads.values():
+            if workload.state not in (State.STARTING, State.RUNNING):
+                for key in _budget_keys(workload):
+                    if key in left:
+                        left[key] -= 1
+        return left
+
+
+def _budget_keys(workload: Workload) -> Iterable[tuple[str, str]]:
+    spec = workload.spec
+    return ((spec.app, ""), ("", spec.job_id))
+
+
+def _stays(state: CoreState, row: NodeIndex, workload: Workload) -> bool:
+    try:
+        state.ledger.hold(row, state.claim_of(workload))
+    except OvercommitError:
+        return False
+    return True
