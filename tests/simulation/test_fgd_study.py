@@ -166,7 +166,7 @@ def test_inflation_depends_on_the_seed_alone_and_stops_within_the_list(openb: st
 def test_fgd_learns_from_the_list_and_the_recording_holds_it(openb: str, tmp_path: Path) -> None:
     journal = tmp_path / "run.jsonl"
     result = replay(f"openb:{openb}?inflate=1.3&seed=1", policy="fgd", journal=journal)
-    header, _ = open_journal(journal)
+    header, _, _ = open_journal(journal)
     pods = header.config.policy.params["typical_pods"]
     assert [(pod["cpu"], pod["count"], pod["milli"], pod["models"], round(pod["share"], 3)) for pod in pods] == [
         (8000, 2, 1000, ["P100", "T4"], 0.2),
