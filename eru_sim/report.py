@@ -113,7 +113,7 @@ def replay_plots(result: ReplayResult) -> dict[str, bytes]:
     images["delay_cdf.png"] = plots.to_png(figure)
     outcomes = _outcomes_of([result])
     images.update(_work_plots({"all": outcomes}))
-    if outcomes is not None and 0 < len(outcomes) <= plots.GANTT_MAX:
+    if 0 < len(outcomes) <= plots.GANTT_MAX:
         figure, (axes,) = plots.new_figure(height=6.0)
         plots.gantt(outcomes, axes)
         images["gantt.png"] = plots.to_png(figure)
@@ -122,15 +122,13 @@ def replay_plots(result: ReplayResult) -> dict[str, bytes]:
     return images
 
 
-def _outcomes_of(results: Sequence[ReplayResult]) -> pd.DataFrame | None:
-    """The outcomes of several runs one after the other, jobs told apart; None where a run has none."""
+def _outcomes_of(results: Sequence[ReplayResult]) -> pd.DataFrame:
+    """The outcomes of several runs one after the other, jobs told apart."""
     import pandas as pd
 
     frames: list[pd.DataFrame] = []
     for number, result in enumerate(results):
         outcomes = result.outcomes
-        if outcomes is None:
-            return None
         frames.append(outcomes if not number else outcomes.assign(job_id=_numbered(outcomes, number)))
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
@@ -140,10 +138,9 @@ def _numbered(outcomes: pd.DataFrame, number: int) -> pd.Series[str]:
     return f"{number} " + jobs
 
 
-def _work_plots(outcomes: Mapping[str, pd.DataFrame | None]) -> dict[str, bytes]:
-    """Bounded slowdowns and job completion times by label; nothing where a run has no outcomes or nothing finished."""
-    known = {label: frame for label, frame in outcomes.items() if frame is not None}
-    if len(known) < len(outcomes) or not any(frame["exit_code"].notna().any() for frame in known.values()):
+def _work_plots(outcomes: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
+    """Bounded slowdowns and job completion times by label; nothing where nothing finished."""
+    if not any(frame["exit_code"].notna().any() for frame in outcomes.values()):
         return {}
     images = {}
     for name, metric, values in (
@@ -151,7 +148,7 @@ def _work_plots(outcomes: Mapping[str, pd.DataFrame | None]) -> dict[str, bytes]
         ("job_completion_cdf.png", "job_completion_time_s", analysis.job_completion_times_s),
     ):
         figure, (axes,) = plots.new_figure()
-        plots.cdf({label: values(frame) for label, frame in known.items()}, metric, axes)
+        plots.cdf({label: values(frame) for label, frame in outcomes.items()}, metric, axes)
         images[name] = plots.to_png(figure)
     return images
 
@@ -270,9 +267,9 @@ def _scenario(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _work(result: ReplayResult) -> list[str]:
-    """Metrics of work, and of the capacity that it strands, where the run has outcomes."""
+    """Metrics of work, and of the capacity that it strands; nothing where there was no work."""
     outcomes = _outcomes_of([result])
-    if outcomes is None:
+    if not len(outcomes):
         return []
     dimensions = list(result.summary["utilisation"])
     free = analysis.free_capacity(result.nodes, dimensions, result.summary.get("overcommit"))

@@ -193,8 +193,9 @@ def test_results_are_written_whole(tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = replay(SYNTHETIC, out=out)
     assert sorted(path.name for path in out.iterdir()) == [
-        "delays.parquet", "nodes.parquet", "placement.parquet", "summary.json", "timeline.parquet",
+        "delays.parquet", "nodes.parquet", "outcomes.parquet", "placement.parquet", "summary.json", "timeline.parquet",
     ]  # fmt: skip
+    assert len(pd.read_parquet(out / "outcomes.parquet")) == result.summary["workloads"]
     assert len(pd.read_parquet(out / "nodes.parquet")) == 30
     assert len(pd.read_parquet(out / "delays.parquet")) == result.summary["placed"]
     placement = pd.read_parquet(out / "placement.parquet")
