@@ -1,0 +1,1 @@
+"""Real hosts: the live driver, its stores, engines, agent and services."""

@@ -1,0 +1,1 @@
+"""Engines: adapters to what runs workloads on one node."""

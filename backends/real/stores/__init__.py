@@ -1,0 +1,1 @@
+"""Stores: where a live core keeps its journal, its snapshots and what the edge knows."""
