@@ -24,12 +24,16 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
 
 
 class StartWorkload(Command, frozen=True, tag="start_workload"):
-    """Create the workload on the node if it is not there, and start it. Answered by started, or start failed."""
+    """Create the workload on the node if it is not there, and start it. Answered by started, or start failed.
+
+    ``image`` and ``template`` are as they were submitted, or as the last replacement has it.
+    """
 
     workload_id: str
     generation: int
     node_id: str
     image: str = ""
+    template: str = ""
     engine_args: Mapping[str, Any] | None = None
 
 

@@ -57,6 +57,7 @@ class WorkloadsSubmitted(_Exogenous, frozen=True, tag="workloads_submitted"):
 
     ``payloads`` maps a plugin name to what is asked of it beyond the dimensions. ``pool`` "" means any pool.
     ``app`` and ``entrypoint`` say of what deployable it is a copy, and of which command variant.
+    ``template`` is the digest under which the edge keeps the rest (command, environment, files), "" for none.
     ``estimate_ns`` is the submitter's own run-time estimate, ``deadline_ns`` the instant by which it should have ended.
     A higher ``priority`` goes first. The copies of a ``gang`` are placed all at once or not at all, and when one
     has to move, all do; if that long after the submission they have not been placed, they are rejected
@@ -78,6 +79,7 @@ class WorkloadsSubmitted(_Exogenous, frozen=True, tag="workloads_submitted"):
     job_id: str = ""
     tenant: str = ""
     image: str = ""
+    template: str = ""
     app: str = ""
     entrypoint: str = ""
     estimate_ns: int | None = None
@@ -142,6 +144,7 @@ class ReallocRequested(_Exogenous, frozen=True, tag="realloc_requested"):
 class ReplaceRequested(_Exogenous, frozen=True, tag="replace_requested"):
     """Have running workloads stopped and started again with another image, each on its node with what it holds.
 
+    With ``template`` also from another template; "" leaves each one its own.
     ``workload_ids``, or else all copies of ``app`` (and of ``entrypoint``, if given) in the order of their placement
     by node. At most ``step`` at a time; the next one is begun when one has started, or with gate "healthy" when it has
     been reported healthy within ``gate_timeout_ns``. One that fails is started again as it was, and the rest is left
@@ -151,6 +154,7 @@ class ReplaceRequested(_Exogenous, frozen=True, tag="replace_requested"):
     event_class: ClassVar[EventClass] = EventClass.OPERATOR
     operation_id: str
     image: str
+    template: str = ""
     workload_ids: tuple[str, ...] = ()
     app: str = ""
     entrypoint: str = ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from scheduler.commands import AnyCommand, Outcome, PublishResult
-from scheduler.events import Gate
+from scheduler.events import Gate, WorkloadsSubmitted
 
 
 class Counters(msgspec.Struct):
@@ -41,11 +43,31 @@ class Operation(msgspec.Struct, kw_only=True):
     remaining: int
 
 
+class Program(NamedTuple):
+    """What is run: an image and the digest of a template, "" for none."""
+
+    image: str
+    template: str
+
+    def of(self, spec: WorkloadsSubmitted) -> WorkloadsSubmitted:
+        """The same demand, with this to be run."""
+        return msgspec.structs.replace(spec, image=self.image, template=self.template)
+
+
+def program_of(spec: WorkloadsSubmitted) -> Program:
+    """What is run now."""
+    return Program(spec.image, spec.template)
+
+
 class Replacement(msgspec.Struct, kw_only=True):
-    """A rollout under way: who waits for its turn, and who is being replaced. Nobody is begun after a failure."""
+    """A rollout under way: who waits for its turn, and who is being replaced. Nobody is begun after a failure.
+
+    Template "" leaves each one its own.
+    """
 
     operation_id: str
     image: str
+    template: str
     step: int
     gate: Gate
     gate_timeout_ns: int

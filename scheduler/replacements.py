@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from scheduler.events import ReplaceRequested, WorkloadHealthChanged
 from scheduler.lifecycle import State
-from scheduler.operations import Replacement
+from scheduler.operations import Program, Replacement, program_of
 from scheduler.state import CoreState, Handlers
 from scheduler.workload import RolloutPart, Workload
 
@@ -37,6 +37,7 @@ class ReplacementEvents:
         state.replacements[event.operation_id] = Replacement(
             operation_id=event.operation_id,
             image=event.image,
+            template=event.template,
             step=event.step,
             gate=event.gate,
             gate_timeout_ns=event.gate_timeout_ns,
@@ -98,8 +99,9 @@ class ReplacementEvents:
 
     def _begin(self, rollout: Replacement, workload: Workload) -> None:
         rollout.active[workload.workload_id] = None
-        workload.rollout = RolloutPart(operation_id=rollout.operation_id, previous=workload.spec.image)
-        self.state.restart_as(workload, rollout.image)
+        previous = program_of(workload.spec)
+        workload.rollout = RolloutPart(operation_id=rollout.operation_id, previous=previous)
+        self.state.restart_as(workload, Program(rollout.image, rollout.template or previous.template))
 
     def _on_health_changed(self, event: WorkloadHealthChanged) -> None:
         workload = self.state.workloads.get(event.workload_id)

@@ -19,7 +19,7 @@ from scheduler.timers import Timer
 from scheduler.windows import Window
 from scheduler.workload import Fence, Workload
 
-SNAPSHOT_VERSION = 3
+SNAPSHOT_VERSION = 4
 
 
 class Snapshot(msgspec.Struct, kw_only=True):

@@ -18,7 +18,7 @@ from scheduler.fences import Fences
 from scheduler.gangs import Gangs
 from scheduler.ledger import Claim, Ledger
 from scheduler.lifecycle import PARTITION, State, Trigger, advance
-from scheduler.operations import Counters, Replacement, Results
+from scheduler.operations import Counters, Program, Replacement, Results, program_of
 from scheduler.plan import Planner, Shares
 from scheduler.policies import Policy
 from scheduler.ports import ExactPlugin, ResourcePlugin
@@ -170,6 +170,7 @@ class CoreState:
                 generation=workload.generation,
                 node_id=self.cluster.nodes[workload.row].node_id,
                 image=workload.spec.image,
+                template=workload.spec.template,
                 engine_args=engine_args,
             )
         )
@@ -248,7 +249,7 @@ class CoreState:
         same = asked.uniform or None if asked is not None else None
         class_id, sequence, at_ns = request_class.class_id, self.next_sequence, self.at_ns
         state = advance(State.QUEUED, Trigger.PLACED)
-        image, answered = spec.image, not spec.operation_id
+        image, template, answered = spec.image, spec.template, not spec.operation_id
         workloads, append = self.workloads, self.results.commands.append
         timer = self.timers.add_deadlines("start", at_ns + self.config.deadline_ns, ids, 1)
         names = iter(ids)
@@ -280,7 +281,12 @@ class CoreState:
                 timer += 1
                 append(
                     StartWorkload(
-                        workload_id=workload_id, generation=1, node_id=node_id, image=image, engine_args=engine_args
+                        workload_id=workload_id,
+                        generation=1,
+                        node_id=node_id,
+                        image=image,
+                        template=template,
+                        engine_args=engine_args,
                     )
                 )
             if spec.app:
@@ -406,7 +412,7 @@ class CoreState:
             self.planner.classes.by_id[workload.class_id], workload.row, workload.assignments
         ).plus(update.surplus)
         workload.assignments = update.assignments
-        self.respecify(workload, msgspec.structs.replace(update.spec, image=workload.spec.image))
+        self.respecify(workload, program_of(workload.spec).of(update.spec))
         self._answer_update(workload, "update_failed", failure)
         self.engine_args.note_unsure(workload)
         self.ledger.drop(workload.row, tried.surplus(self.claim_of(workload)))
@@ -443,9 +449,9 @@ class CoreState:
         if workload.spec.gang:
             self.gangs.ended(workload)
 
-    def restart_as(self, workload: Workload, image: str) -> None:
-        """Have a running workload stopped, and started again where it is from another image."""
-        workload.successor = image
+    def restart_as(self, workload: Workload, program: Program) -> None:
+        """Have a running workload stopped, and started again where it is as something else."""
+        workload.successor = program
         workload.stop_reason = "replace"
         self.move(workload, Trigger.STOP_ASKED)
         self.command_stop(workload)
@@ -455,7 +461,7 @@ class CoreState:
         is to be empty.
         """
         assert workload.successor is not None
-        self.change_image(workload, workload.successor)
+        self.change_program(workload, workload.successor)
         workload.successor = None
         if self.cluster.nodes[workload.row].state is NodeState.DRAINING:
             self.let_go(workload)
@@ -469,9 +475,9 @@ class CoreState:
         self.move(workload, Trigger.START_ASKED)
         self.command_start(workload)
 
-    def change_image(self, workload: Workload, image: str) -> None:
-        """From now on the workload is started from another image; what it asks for stays the same."""
-        workload.spec = msgspec.structs.replace(workload.spec, image=image)
+    def change_program(self, workload: Workload, program: Program) -> None:
+        """From now on something else is started; what the workload asks for stays the same."""
+        workload.spec = program.of(workload.spec)
 
     def note_started(self, workload: Workload) -> None:
         """A workload in a rollout has started: its part is done, or its health has to show."""

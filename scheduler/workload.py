@@ -8,6 +8,7 @@ from scheduler.assignment import Assignment
 from scheduler.events import WorkloadsSubmitted
 from scheduler.ledger import Claim
 from scheduler.lifecycle import State
+from scheduler.operations import Program
 from scheduler.types import NodeIndex
 
 
@@ -25,12 +26,12 @@ class Update(msgspec.Struct, gc=False, kw_only=True):
 
 
 class RolloutPart(msgspec.Struct, gc=False, kw_only=True):
-    """A workload's part in a replacement: what image it had before, and what bounds how long it may take to become
+    """A workload's part in a replacement: what it ran before, and what bounds how long it may take to become
     healthy.
     """
 
     operation_id: str
-    previous: str
+    previous: Program
     gate_timer: int = -1
 
 
@@ -45,7 +46,7 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
     it has been told how it went, or does not want to know. ``failed_rows`` are the rows that it must avoid, ascending.
     ``timer`` is the sequence number of the last timer set for it. ``assignments`` is what it holds of exact plugins'
     things. ``revision`` counts updates; ``update`` is the one under way. ``rollout`` is its part in a replacement, and
-    ``successor`` the image to be started in its place when it has stopped.
+    ``successor`` what is to be started in its place when it has stopped.
     """
 
     workload_id: str
@@ -69,7 +70,7 @@ class Workload(msgspec.Struct, gc=False, kw_only=True):
     revision: int = 0
     update: Update | None = None
     rollout: RolloutPart | None = None
-    successor: str | None = None
+    successor: Program | None = None
 
 
 def by_priority(workload: Workload) -> tuple[int, int]:

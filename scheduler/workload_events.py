@@ -19,6 +19,7 @@ from scheduler.events import (
 )
 from scheduler.lifecycle import State, Trigger
 from scheduler.maintenance import Maintenance
+from scheduler.operations import Program
 from scheduler.ports import NOTHING
 from scheduler.request_classes import RequestClass
 from scheduler.resources import Assignments
@@ -204,9 +205,9 @@ class WorkloadEvents:
             workload.generation,
         )
 
-    def _start_previous(self, workload: Workload, image: str, reason: str) -> None:
+    def _start_previous(self, workload: Workload, program: Program, reason: str) -> None:
         """What was to replace it does not start: go back to what it was before."""
-        self.state.change_image(workload, image)
+        self.state.change_program(workload, program)
         self.state.leave_rollout(workload, "rolled_back", reason)
         workload.generation += 1
         self.state.move(workload, Trigger.ROLLED_BACK)

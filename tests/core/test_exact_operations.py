@@ -572,6 +572,19 @@ def test_one_that_does_not_start_goes_back_and_the_rest_is_left_alone() -> None:
     assert (h.state_of("a"), h.core.workloads["a"].spec.image) == ("running", "web:1")
 
 
+def test_a_replacement_may_change_the_template_and_going_back_restores_what_was_there() -> None:
+    for given, told, before in (("t2", "t2", ""), ("", "t1", "t1"), ("t2", "t2", "t1")):
+        h = seated(3)
+        assert (
+            of_type(running(h, "a", 1, app="web", image="web:1", template=before), StartWorkload)[0].template == before
+        )
+        commands = stopped_all(h, replace(h, workload_ids=("a",), template=given))
+        assert [c.template for c in of_type(commands, StartWorkload)] == [told]
+        commands = h.step(WorkloadStartFailed(workload_id="a", generation=2, reason="no"))
+        assert [(c.image, c.template) for c in of_type(commands, StartWorkload)] == [("web:1", before)]
+        assert h.core.workloads["a"].spec.template == before
+
+
 def test_the_health_gate_waits_for_a_report_and_goes_back_without_one() -> None:
     h = three_running()
     stopped_all(h, replace(h, workload_ids=("a", "b"), gate="healthy", gate_timeout_ns=5))

@@ -224,7 +224,7 @@ class Engine(Protocol):
         """Every instance of this core on the node, ended ones too, ordered by name."""
 
     def watch(self) -> AsyncIterator[InstanceEnded | InstanceBegan]:
-        """Yield what happens from now on. Raises `Unreachable` when the connection is lost: ask for the `instances`, and watch again.
+        """Yield what happens from now on; `Unreachable` when the connection is lost: list again, and watch again.
 
         An instance that ended while nobody watched is seen by `instances` only.
         """
