@@ -575,9 +575,9 @@ def test_one_that_does_not_start_goes_back_and_the_rest_is_left_alone() -> None:
 def test_a_replacement_may_change_the_template_and_going_back_restores_what_was_there() -> None:
     for given, told, before in (("t2", "t2", ""), ("", "t1", "t1"), ("t2", "t2", "t1")):
         h = seated(3)
-        assert (
-            of_type(running(h, "a", 1, app="web", image="web:1", template=before), StartWorkload)[0].template == before
-        )
+        commands = h.submit("a", 1, 1, payloads=sit(1), app="web", image="web:1", template=before)
+        assert [c.template for c in of_type(commands, StartWorkload)] == [before]
+        h.started("a")
         commands = stopped_all(h, replace(h, workload_ids=("a",), template=given))
         assert [c.template for c in of_type(commands, StartWorkload)] == [told]
         commands = h.step(WorkloadStartFailed(workload_id="a", generation=2, reason="no"))
