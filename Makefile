@@ -11,6 +11,7 @@ help:
 	@echo "make test     the tests          make lint   ruff, mypy, import-linter"
 	@echo "make studies  published results, reproduced: docs/studies; OPENB=DIR says where the trace openb is"
 	@echo "make bench    the benchmarks     make clean  remove what the above made"
+	@echo "make proto    the stubs of proto/, generated anew"
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
@@ -45,8 +46,15 @@ bench: .venv/installed
 studies: .venv/installed
 	$(BIN)/python -m eru_sim.studies.fgd $(OPENB) --orders $(ORDERS) --out out/studies/fgd -j $(JOBS)
 
+proto:
+	$(PYTHON) -m venv out/proto-venv
+	out/proto-venv/bin/python -m pip install --quiet --disable-pip-version-check 'grpcio-tools>=1.81,<1.82'
+	out/proto-venv/bin/python -m grpc_tools.protoc -I backends/real/service/pb=proto \
+	  --python_out=. --pyi_out=. --grpc_python_out=. proto/*.proto
+	rm -rf out/proto-venv
+
 clean:
 	rm -rf .venv out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint bench studies clean
+.PHONY: help demo test lint bench studies proto clean

@@ -1,0 +1,1 @@
+"""What callers see over gRPC: the server they share, and one package for each wire."""
