@@ -59,6 +59,28 @@ class EngineArguments:
             known = self._open[key] = _Open({}, asked, row, assignments)
         return known.engine_args
 
+    def now(self, workload: Workload) -> dict[str, Any] | None:
+        """The arguments of a workload that is on a row, between two steps; None where no plugin is asked."""
+        asked = self._classes[workload.class_id].asked
+        if asked is None:
+            return None
+        shared = {name: self.shared.get((name, workload.row)) for name in asked.exact}
+        return self._resources.engine_args(asked, workload.assignments, shared)
+
+    def told(self, workload: Workload) -> dict[str, Any]:
+        """Of these, what comes from plugins that share something on a node; between two steps."""
+        asked = self._classes[workload.class_id].asked
+        told: dict[str, Any] = {}
+        for name in self._resources.sharing if asked is not None else ():
+            if asked is not None and name in asked.payloads:
+                assignment = (workload.assignments or {}).get(name)
+                told.update(
+                    self._resources.exact[name].engine_args(
+                        asked.payloads[name], assignment, self.shared.get((name, workload.row))
+                    )
+                )
+        return told
+
     def note_told(self, workload_ids: Iterable[str]) -> None:
         """These workloads are started in this step, and need not be told of changes besides."""
         self._told.update(workload_ids)

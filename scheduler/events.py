@@ -22,6 +22,7 @@ Origin = Literal["exogenous", "completion", "timer"]
 OnUnschedulable = Literal["queue", "fail"]
 OnStartFailure = Literal["fail", "retry", "elsewhere"]
 OnNodeLoss = Literal["reschedule", "lose"]
+OnExit = Literal["end", "hold"]
 Strategy = Literal["auto", "fill", "each", "global", "drained"]
 Gate = Literal["started", "healthy"]
 
@@ -67,7 +68,8 @@ class WorkloadsSubmitted(_Exogenous, frozen=True, tag="workloads_submitted"):
 
     ``on_unschedulable``: wait in the queue, or be rejected at once. ``on_start_failure``: fail, retry after a backoff
     (at most ``start_retries`` times), or the same but never again on a node where it failed.
-    ``on_node_loss``: be rescheduled (the old instance is fenced), or end as lost.
+    ``on_node_loss``: be rescheduled (the old instance is fenced), or end as lost. ``on_exit``: end, or stay where it
+    is with what it holds, as if it had been stopped.
     """
 
     event_class: ClassVar[EventClass] = EventClass.SUBMISSION
@@ -92,6 +94,7 @@ class WorkloadsSubmitted(_Exogenous, frozen=True, tag="workloads_submitted"):
     on_start_failure: OnStartFailure = "retry"
     start_retries: int = 3
     on_node_loss: OnNodeLoss = "reschedule"
+    on_exit: OnExit = "end"
     operation_id: str = ""
 
 

@@ -168,6 +168,25 @@ class JournalWriter:
         return self._decisions.hexdigest()
 
 
+def read_header(line: bytes) -> Header:
+    """Decode a journal's first line, without line break; `JournalError` where it is none, or of another version."""
+    try:
+        header = _decode_header(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise JournalError(f"line 1: not the header of an eru journal ({error})") from None
+    if header.version != SCHEMA_VERSION:
+        raise JournalError(f"line 1: version: {header.version}; this build reads version {SCHEMA_VERSION}")
+    return header
+
+
+def read_batch(line: bytes) -> Batch:
+    """Decode one line, without line break, and trust its hash; `JournalError` where it is no batch."""
+    try:
+        return _decode_batch(_decode_line(line).batch)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise JournalError(f"not a batch ({error})") from None
+
+
 class JournalReader:
     """Turns lines back into a header and batches, checking the chain on the way.
 
@@ -186,12 +205,7 @@ class JournalReader:
         """Decode the first line."""
         self._line = 1
         stripped = line.rstrip(b"\n")
-        try:
-            header = _decode_header(stripped)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise JournalError(f"line 1: not the header of an eru journal ({error})") from None
-        if header.version != SCHEMA_VERSION:
-            raise JournalError(f"line 1: version: {header.version}; this build reads version {SCHEMA_VERSION}")
+        header = read_header(stripped)
         self._state = _hash(b"", stripped)
         return header
 

@@ -47,6 +47,7 @@ class Trigger(StrEnum):
     ROLLED_BACK = "start failed, as before"
     EXITED = "exited with 0"
     EXITED_WITH_ERROR = "exited with an error"
+    EXITED_AND_HELD = "exited, stays"
     STOP_ASKED = "stop asked"
     STOPPED_FOR_GOOD = "stopped: removed"
     STOPPED_TO_MOVE = "stopped: moves"
@@ -73,12 +74,14 @@ TRANSITIONS: dict[tuple[State, Trigger], State] = {
     (S.STARTING, T.ROLLED_BACK): S.STARTING,
     (S.STARTING, T.EXITED): S.COMPLETED,
     (S.STARTING, T.EXITED_WITH_ERROR): S.FAILED,
+    (S.STARTING, T.EXITED_AND_HELD): S.STOPPED,
     (S.STARTING, T.STOP_ASKED): S.STOPPING,
     (S.STARTING, T.NODE_GONE_MOVE): S.QUEUED,
     (S.STARTING, T.NODE_GONE_LOSE): S.LOST,
     (S.STARTING, T.DISSOCIATED): S.DISSOCIATED,
     (S.RUNNING, T.EXITED): S.COMPLETED,
     (S.RUNNING, T.EXITED_WITH_ERROR): S.FAILED,
+    (S.RUNNING, T.EXITED_AND_HELD): S.STOPPED,
     (S.RUNNING, T.STOP_ASKED): S.STOPPING,
     (S.RUNNING, T.NODE_GONE_MOVE): S.QUEUED,
     (S.RUNNING, T.NODE_GONE_LOSE): S.LOST,

@@ -222,11 +222,28 @@ class WorkloadEvents:
         if workload.state is State.STOPPED:
             self.state.counters.stale += 1
             return
+        if workload.spec.on_exit == "hold":
+            self._hold_exited(workload, event.exit_code)
+            return
         self.state.let_go(workload)
         if event.exit_code:
             self.state.end(workload, Trigger.EXITED_WITH_ERROR, f"exit code {event.exit_code}")
         else:
             self.state.end(workload, Trigger.EXITED)
+
+    def _hold_exited(self, workload: Workload, exit_code: int) -> None:
+        """It stays, stopped. Where it was to be stopped anyway, the answer to that decides."""
+        if workload.state is State.STOPPING:
+            self.state.counters.stale += 1
+            return
+        if workload.rollout is not None:
+            self.state.leave_rollout(workload, "refused", f"exit code {exit_code}")
+        self._answer_creation(workload)
+        workload.stop_reason = "hold"
+        self.state.move(workload, Trigger.EXITED_AND_HELD)
+        self.state.results.answer(workload.stop_operation_id, workload.workload_id, "stopped", f"exit code {exit_code}")
+        workload.stop_operation_id = ""
+        self.state.note_drained(self.state.cluster.nodes[workload.row])
 
     def _on_stopped(self, event: WorkloadStopped) -> None:
         if self.state.fences.by_key and self.state.lift_fence(event.workload_id, event.generation):

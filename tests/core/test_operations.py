@@ -31,6 +31,44 @@ def start(h: Harness, workload_id: str, operation_id: str = "") -> list[Any]:
     return h.step(StartRequested(workload_id=workload_id, operation_id=operation_id))
 
 
+# -- exits that leave a workload where it is -------------------------------------------------------------------------
+
+
+def test_work_that_holds_on_exit_stays_stopped_with_what_it_holds_and_can_be_started_again() -> None:
+    h = with_nodes((2, 2))
+    h.submit("a", 1, 1, on_exit="hold")
+    h.started("a")
+    assert published(h.step(WorkloadExited(workload_id="a", generation=1, exit_code=3))) == [("a", "stopped", "")]
+    assert (h.state_of("a"), h.core.ledger.used(0)) == ("stopped", (1, 1))
+    h.reload()
+    assert placements(start(h, "a", "again")) == {"a": "n0"}
+    assert published(h.started("a"))[0] == ("a", "running", "again")
+    assert h.core.workloads["a"].generation == 2
+    h.step(WorkloadExited(workload_id="a", generation=1))  # of the one before: stale
+    assert h.state_of("a") == "running"
+
+
+def test_an_exit_decides_nothing_for_such_work_once_it_is_to_stop() -> None:
+    for event, outcome in ((RemovalRequested(workload_id="a"), "killed"), (StopRequested(workload_id="a"), "stopped")):
+        h = with_nodes((2, 2))
+        h.submit("a", 1, 1, on_exit="hold")
+        h.started("a")
+        h.step(event)
+        assert h.step(WorkloadExited(workload_id="a", generation=1, exit_code=143)) == []
+        h.stopped("a")
+        assert h.core.partition()["killed" if outcome == "killed" else "stopping"] == 1
+
+
+def test_such_work_that_exits_before_its_start_is_known_answers_who_waits() -> None:
+    h = with_nodes((2, 2))
+    h.submit("a", 1, 1, on_exit="hold", operation_id="create")
+    commands = h.step(WorkloadExited(workload_id="a", generation=1, exit_code=1))
+    assert published(commands) == [("a", "running", "create"), ("create", "done", "create"), ("a", "stopped", "")]
+    start(h, "a", "again")
+    commands = h.step(WorkloadExited(workload_id="a", generation=2))
+    assert published(commands) == [("a", "stopped", "again"), ("again", "done", "again")]
+
+
 # -- create -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,93 @@
+"""How a live core begins, and how it comes back: snapshot, then journal, then a look at the engines.
+
+Theory of operation. The journal's batches since the snapshot are applied again with the commands suppressed, and each
+must give the very line that is stored: so a core that comes back is the one that went down, byte for byte, or recovery
+says where it is not. Then `backends.real.reconciliation` compares it with what engines have.
+
+A release that decides otherwise than the one before cannot go on from a journal tail; a stop saves a snapshot, so a
+service that was stopped before the upgrade has no tail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from backends.real.stores.base import Store
+from scheduler.commands import AnyCommand
+from scheduler.core import Core
+from scheduler.journal import Batch, Header, JournalWriter, WriterState, read_batch, read_header
+
+MakeCore = Callable[[Header, bytes | None], Core]
+"""A core as the header says; with data, the one that `scheduler.snapshot.dump` gave. ValueError where it cannot be."""
+
+
+class RecoveryError(Exception):
+    """The journal does not lead to a core. The message is one line that names batch, field and remedy."""
+
+
+class Recovered(NamedTuple):
+    """A core as it was when its last batch became durable; ``replayed`` batches were applied to the snapshot."""
+
+    core: Core
+    header: Header
+    writer: WriterState
+    replayed: int
+
+
+async def recover(store: Store, header: Header, make_core: MakeCore) -> Recovered:
+    """Bring back the core of an open store; in a new store, begin its journal with ``header``.
+
+    `RecoveryError` where the store's journal is of another configuration than ``header`` says, or its batches do not
+    give what is stored. Notes of the header do not matter.
+    """
+    stored = await store.header()
+    lines: list[bytes] = []
+    if stored is None:
+        writer = JournalWriter(header, lines.append)
+        await store.begin(lines[0].removesuffix(b"\n"))
+        return Recovered(_make(make_core, header, None), header, writer.dump(), 0)
+    known = read_header(stored)
+    _check_config(known, header)
+    saved = await store.snapshot()
+    core = _make(make_core, known, None if saved is None else saved.core)
+    writer = JournalWriter(known, lines.append, resume=None if saved is None else saved.writer)
+    lines.clear()
+    replayed = 0
+    async for line in store.lines(writer.batches):
+        batch = read_batch(line)
+        commands = core.step(batch.at_ns, list(batch.events))
+        writer.append(batch.at_ns, batch.events, commands, batch.term)
+        if lines.pop().removesuffix(b"\n") != line:
+            raise RecoveryError(_difference(batch, commands))
+        replayed += 1
+    return Recovered(core, known, writer.dump(), replayed)
+
+
+def _make(make_core: MakeCore, header: Header, data: bytes | None) -> Core:
+    try:
+        return make_core(header, data)
+    except ValueError as error:
+        raise RecoveryError(str(error)) from None
+
+
+def _check_config(stored: Header, given: Header) -> None:
+    old, new = msgspec.to_builtins(stored.config), msgspec.to_builtins(given.config)
+    for field, value in new.items():
+        if field != "policy" and old[field] != value:
+            raise RecoveryError(
+                f"config.{field}: {value!r}, but the journal was begun with {old[field]!r};"
+                " use that, or begin anew in another data directory"
+            )
+
+
+def _difference(batch: Batch, commands: list[AnyCommand]) -> str:
+    expected = msgspec.json.encode(batch.commands)
+    found = msgspec.json.encode(commands)
+    what = "its hash is not that of its bytes" if expected == found else "this build decides otherwise"
+    return (
+        f"journal: batch {batch.seq} at {batch.at_ns} ns cannot be applied again: {what};"
+        " use the release that wrote it, or restore a backup"
+    )
