@@ -1,8 +1,10 @@
 # The commands of this repository. Everything is set up on first use, in .venv; no root, no compiler.
+# Only the testbed needs root: it installs Debian's packages and makes namespaces.
 .POSIX:
 PYTHON ?= python3
 BIN = .venv/bin
 JOBS ?= 2
+NODES ?= 3
 OPENB ?= ../shared/traces/openb_gpu2023
 ORDERS ?= ../shared/vectors/openb_orders
 
@@ -10,6 +12,7 @@ help:
 	@echo "make demo     replay a trace on 5,000 nodes under several policies: table, plots and report in out/demo"
 	@echo "make test     the tests          make lint   ruff, mypy, import-linter"
 	@echo "make studies  published results, reproduced: docs/studies; OPENB=DIR says where the trace openb is"
+	@echo "make testbed-up, make testbed-down    real engines as nodes on this machine, for the tests in tests/real; as root"
 	@echo "make bench    the benchmarks     make clean  remove what the above made"
 	@echo "make proto    the stubs of proto/, generated anew"
 
@@ -38,6 +41,12 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+testbed-up:
+	$(PYTHON) -m testbed up --nodes $(NODES)
+
+testbed-down:
+	$(PYTHON) -m testbed down
+
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.spine --json out/bench.json
 	$(BIN)/python -m benchmarks.plugins --json out/bench-plugins.json
@@ -57,4 +66,4 @@ clean:
 	rm -rf .venv out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint bench studies proto clean
+.PHONY: help demo test lint testbed-up testbed-down bench studies proto clean
