@@ -1,0 +1,60 @@
+"""Feeds: what watchers have not read yet, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar
+
+from backends.real.service.errors import CallError, Status
+
+T = TypeVar("T")
+
+
+class Feed(Generic[T]):
+    """A queue of at most ``limit`` items between who knows something and one who watches.
+
+    `offer` never waits. A watcher that falls behind by more than the limit is cut: what was queued is dropped, the
+    iteration raises RESOURCE_EXHAUSTED, and ``on_cut`` is told, so that a write that waits can be given up.
+    """
+
+    def __init__(self, limit: int, on_cut: Callable[[CallError], None] | None = None) -> None:
+        self._items: deque[T] = deque()
+        self._limit = limit
+        self._on_cut = on_cut
+        self._changed = asyncio.Event()
+        self._end: CallError | None = None
+        self._is_closed = False
+
+    def offer(self, item: T) -> bool:
+        """Queue an item; False, and nothing else, where the feed has ended."""
+        if self._is_closed:
+            return False
+        if len(self._items) >= self._limit:
+            self._items.clear()
+            self._end = CallError(Status.RESOURCE_EXHAUSTED, f"the reader fell behind by {self._limit} messages")
+            self.close()
+            if self._on_cut is not None:
+                self._on_cut(self._end)
+            return False
+        self._items.append(item)
+        self._changed.set()
+        return True
+
+    def close(self) -> None:
+        """End it: the watcher still gets what is queued."""
+        self._is_closed = True
+        self._changed.set()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        """Yield what is offered, in order, until the end. For one reader."""
+        while True:
+            while self._items:
+                yield self._items.popleft()
+            if self._end is not None:
+                raise self._end
+            if self._is_closed:
+                return
+            self._changed.clear()
+            await self._changed.wait()
