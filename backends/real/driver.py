@@ -102,11 +102,15 @@ class LiveDriver:
         self._rouse()
 
     async def submit(self, *events: AnyEvent, records: Sequence[Record] = ()) -> int:
-        """Have events applied in one batch, and records written with it; return the batch's number once it is durable.
+        """`offer`, and wait. A caller that is cancelled takes nothing back."""
+        return await asyncio.shield(self.offer(*events, records=records))
+
+    def offer(self, *events: AnyEvent, records: Sequence[Record] = ()) -> asyncio.Future[int]:
+        """Have events applied in one batch, and records written with it; the result is the batch's number, once it is
+        durable.
 
         Without events only the records are written. `Overloaded` where too much waits already: then nothing has
-        happened. `DriverStopped` where the driver stops before it is durable. A caller that is cancelled takes nothing
-        back.
+        happened. The result is `DriverStopped` where the driver stops before it is durable.
         """
         if self._is_stopping or self.failure is not None:
             raise DriverStopped("the service is stopping; try again when it is back")
@@ -115,7 +119,7 @@ class LiveDriver:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._inbox.append(_Entry(events, records, done))
         self._rouse()
-        return await asyncio.shield(done)
+        return done
 
     @property
     def waiting(self) -> int:

@@ -16,11 +16,13 @@ class Found(NamedTuple):
     """One generation of a workload as an engine has it.
 
     ``state``: it has been told to start it and will still answer ("starting"), it has been told to stop it and will
-    still answer ("stopping"), it runs, or it has ended, with ``exit_code``.
+    still answer ("stopping"), it runs, or it has ended, with ``exit_code``. ``updating`` is the revision of an update
+    for which it will still answer, 0 for none.
     """
 
     state: Literal["starting", "stopping", "running", "exited"]
     exit_code: int = 0
+    updating: int = 0
 
 
 class Survey(NamedTuple):

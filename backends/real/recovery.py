@@ -10,13 +10,15 @@ service that was stopped before the upgrade has no tail.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
+from backends.real.gateway import Gateway, Report
+from backends.real.reconciliation import Differences, compare, standing
 from backends.real.stores.base import Store
-from scheduler.commands import AnyCommand
+from scheduler.commands import AnyCommand, PublishResult
 from scheduler.core import Core
 from scheduler.journal import Batch, Header, JournalWriter, WriterState, read_batch, read_header
 
@@ -24,17 +26,25 @@ MakeCore = Callable[[Header, bytes | None], Core]
 """A core as the header says; with data, the one that `scheduler.snapshot.dump` gave. ValueError where it cannot be."""
 
 
+CommandKey = tuple[str, str, int]
+"""Kind of command, workload and generation."""
+
+
 class RecoveryError(Exception):
     """The journal does not lead to a core. The message is one line that names batch, field and remedy."""
 
 
 class Recovered(NamedTuple):
-    """A core as it was when its last batch became durable; ``replayed`` batches were applied to the snapshot."""
+    """A core as it was when its last batch became durable; ``replayed`` batches were applied to the snapshot.
+
+    ``order`` has the place of every command in these batches.
+    """
 
     core: Core
     header: Header
     writer: WriterState
     replayed: int
+    order: Mapping[CommandKey, int]
 
 
 async def recover(store: Store, header: Header, make_core: MakeCore) -> Recovered:
@@ -48,7 +58,7 @@ async def recover(store: Store, header: Header, make_core: MakeCore) -> Recovere
     if stored is None:
         writer = JournalWriter(header, lines.append)
         await store.begin(lines[0].removesuffix(b"\n"))
-        return Recovered(_make(make_core, header, None), header, writer.dump(), 0)
+        return Recovered(_make(make_core, header, None), header, writer.dump(), 0, {})
     known = read_header(stored)
     _check_config(known, header)
     saved = await store.snapshot()
@@ -56,6 +66,7 @@ async def recover(store: Store, header: Header, make_core: MakeCore) -> Recovere
     writer = JournalWriter(known, lines.append, resume=None if saved is None else saved.writer)
     lines.clear()
     replayed = 0
+    order: dict[CommandKey, int] = {}
     async for line in store.lines(writer.batches):
         batch = read_batch(line)
         commands = core.step(batch.at_ns, list(batch.events))
@@ -63,7 +74,32 @@ async def recover(store: Store, header: Header, make_core: MakeCore) -> Recovere
         if lines.pop().removesuffix(b"\n") != line:
             raise RecoveryError(_difference(batch, commands))
         replayed += 1
-    return Recovered(core, known, writer.dump(), replayed)
+        for command in commands:
+            order[_key(command)] = len(order)
+    return Recovered(core, known, writer.dump(), replayed, order)
+
+
+async def reconcile(
+    recovered: Recovered, gateway: Gateway, report: Report, tombstones: Mapping[str, int]
+) -> Differences:
+    """After a crash: ask the engines what they have, tell the core what it missed, and command again what is open.
+
+    Before the driver runs: what is reported makes its first batch. Commands go out in the order in which they did
+    first.
+    """
+    core = recovered.core
+    differences = compare(core, await gateway.survey(), standing(core), tombstones, after_crash=True)
+    differences.commands.sort(key=lambda command: recovered.order.get(_key(command), -1))
+    for event in differences.events:
+        report(event)
+    gateway.execute(differences.commands)
+    return differences
+
+
+def _key(command: AnyCommand) -> CommandKey:
+    if isinstance(command, PublishResult):
+        return type(command).__name__, command.subject, 0
+    return type(command).__name__, command.workload_id, command.generation
 
 
 def _make(make_core: MakeCore, header: Header, data: bytes | None) -> Core:

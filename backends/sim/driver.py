@@ -153,7 +153,7 @@ class SimDriver:
 
     def _on_alarm(self, timeout: simpy.Event) -> None:
         del self._alarms[timeout.value]  # type: ignore[arg-type]
-        self._alarm_ns = math.inf
+        self._alarm_ns = min(self._alarms.values(), default=math.inf)
         at_ns = int(self._environment.now)
         wakeup_ns = self.core.next_wakeup_ns
         if wakeup_ns is not None and wakeup_ns <= at_ns:

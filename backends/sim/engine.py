@@ -8,7 +8,7 @@ have, and which of them are down.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -164,6 +164,26 @@ class SimulatedEngine:
         instance = Instance(1, node_id, self._boots.get(node_id, 0))
         self._running[workload_id] = instance
         return self._exit(workload_id, instance, 0)
+
+    # -- what anybody may ask -----------------------------------------------------------------------------------------
+
+    def instances(self) -> Iterator[tuple[str, str, int]]:
+        """Yield node, workload and generation of what has been started on machines that are up, and has not ended."""
+        for workload_id, instance in self._running.items():
+            if instance.boot == self._boots.get(instance.node_id, 0) and instance.node_id not in self._down:
+                yield instance.node_id, workload_id, instance.generation
+
+    def node_of(self, workload_id: str, generation: int) -> str:
+        """The machine that will still answer a stop or a failed start, or that runs the instance; "" for none."""
+        answering = self._answering.get((workload_id, generation))
+        if answering is not None:
+            return answering[0]
+        instance = self._running.get(workload_id)
+        return instance.node_id if instance is not None and instance.generation == generation else ""
+
+    def is_down(self, node_id: str) -> bool:
+        """Whether the machine does not answer."""
+        return node_id in self._down
 
     # -- commands -------------------------------------------------------------------------------------------------
 

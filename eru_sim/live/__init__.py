@@ -1,0 +1,1 @@
+"""Live operation, put together: the same core over real engines, or simulated ones behind the same driver."""

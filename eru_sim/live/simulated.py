@@ -1,0 +1,113 @@
+"""Simulated engines behind the live driver: what they answer is the model's, when they answer is the clock's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from backends.real.clock import Clock
+from backends.real.gateway import Found, Report, Survey
+from backends.sim.engine import Service, SimulatedEngine
+from scheduler.commands import AnyCommand
+from scheduler.events import (
+    AnyEvent,
+    NodeJoined,
+    NodeRemoved,
+    WorkloadAdopted,
+    WorkloadsSubmitted,
+    WorkloadStarted,
+    WorkloadStartFailed,
+    WorkloadStopped,
+    WorkloadUpdated,
+    WorkloadUpdateFailed,
+)
+from scheduler.ports import Completion
+
+
+class SimulatedGateway:
+    """All machines of a cluster, as `backends.real.gateway.Gateway`. It outlives a driver, as machines do.
+
+    ``happen`` is how exogenous events get to it and then to the driver: the machines see them first.
+    """
+
+    def __init__(self, engine: SimulatedEngine, clock: Clock) -> None:
+        self.engine = engine
+        self._clock = clock
+        self._report: Report = _nobody
+        self._pending: dict[int, AnyEvent] = {}
+        self._sequence = 0
+        self._nodes: dict[str, None] = {}
+
+    def connect(self, report: Report) -> None:
+        """See `Gateway.connect`."""
+        self._report = report
+
+    def execute(self, commands: Iterable[AnyCommand]) -> None:
+        """See `Gateway.execute`."""
+        execute, now_ns = self.engine.execute, self._clock.now_ns()
+        for command in commands:
+            for completion in execute(command):
+                self._arrange(now_ns, completion)
+
+    async def survey(self) -> Survey:
+        """See `Gateway.survey`. Machines that are down do not answer."""
+        found: dict[str, dict[tuple[str, int], Found]] = {}
+        for node_id, workload_id, generation in self.engine.instances():
+            found.setdefault(node_id, {})[workload_id, generation] = Found("running")
+        for node_id in self._nodes:
+            if not self.engine.is_down(node_id):
+                found.setdefault(node_id, {})
+        for event in self._pending.values():
+            self._overlay(found, event)
+        return Survey(found)
+
+    def happen(self, event: AnyEvent, service: Service | None = None) -> AnyEvent:
+        """The machines take notice of an exogenous event, and of what the work will do; return it for the driver."""
+        if service is not None:
+            self._expect(event, service)
+        if isinstance(event, NodeJoined):
+            self._nodes[event.node_id] = None
+        elif isinstance(event, NodeRemoved):
+            self._nodes.pop(event.node_id, None)
+        self.engine.observe(event)
+        return event
+
+    def _expect(self, event: AnyEvent, service: Service) -> None:
+        if isinstance(event, WorkloadsSubmitted):
+            ids = [event.workload_id] if event.count == 1 else [f"{event.workload_id}/{i}" for i in range(event.count)]
+            for workload_id in ids:
+                self.engine.expect(workload_id, service)
+        elif isinstance(event, WorkloadAdopted):
+            self.engine.expect(event.spec.workload_id, service)
+            for completion in self.engine.adopt(event.spec.workload_id, event.node_id):
+                self._arrange(self._clock.now_ns(), completion)
+
+    def _arrange(self, now_ns: int, completion: Completion) -> None:
+        number = self._sequence
+        self._sequence += 1
+        self._pending[number] = completion.event
+        self._clock.call_at(now_ns + completion.delay_ns, self._deliver(number))
+
+    def _deliver(self, number: int) -> Callable[[], None]:
+        def deliver() -> None:
+            event = self._pending.pop(number)
+            for _ in range(self.engine.observe(event)):
+                self._report(event)
+
+        return deliver
+
+    def _overlay(self, found: dict[str, dict[tuple[str, int], Found]], event: AnyEvent) -> None:
+        """What will still be answered is on its way."""
+        if isinstance(event, WorkloadStarted | WorkloadStartFailed | WorkloadStopped):
+            node_id = self.engine.node_of(event.workload_id, event.generation)
+            if node_id in found:
+                is_stop = isinstance(event, WorkloadStopped)
+                found[node_id][event.workload_id, event.generation] = Found("stopping" if is_stop else "starting")
+        elif isinstance(event, WorkloadUpdated | WorkloadUpdateFailed):
+            node_id = self.engine.node_of(event.workload_id, event.generation)
+            known = found.get(node_id, {}).get((event.workload_id, event.generation))
+            if known is not None:
+                found[node_id][event.workload_id, event.generation] = known._replace(updating=event.revision)
+
+
+def _nobody(event: AnyEvent) -> None:
+    """Completions while no driver is there are lost."""
