@@ -46,13 +46,13 @@ class DriverStopped(Exception):
 class DriverOptions(NamedTuple):
     """Bounds. ``inbox_max`` counts waiting requests, ``batch_max`` the events of a batch.
 
-    A snapshot is saved after so many batches; batches older than the snapshot are kept for ``retention_ns``.
+    A snapshot is saved after so many batches; batches older than it are kept for ``retention_ns``.
     """
 
     inbox_max: int = 20_000
     batch_max: int = 5_000
     snapshot_batches: int = 2_000
-    retention_ns: int = 7 * 86_400 * 10**9
+    retention_ns: int = 86_400 * 10**9
 
 
 class _Entry(NamedTuple):

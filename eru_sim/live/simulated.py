@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from backends.real.clock import Clock
+from backends.real.engines.base import Engine
 from backends.real.gateway import Found, Report, Survey
 from backends.sim.engine import Service, SimulatedEngine
 from scheduler.commands import AnyCommand
@@ -29,13 +30,30 @@ class SimulatedGateway:
     ``happen`` is how exogenous events get to it and then to the driver: the machines see them first.
     """
 
-    def __init__(self, engine: SimulatedEngine, clock: Clock) -> None:
-        self.engine = engine
+    def __init__(self, machines: SimulatedEngine, clock: Clock) -> None:
+        self.machines = machines
         self._clock = clock
         self._report: Report = _nobody
         self._pending: dict[int, AnyEvent] = {}
         self._sequence = 0
-        self._nodes: dict[str, None] = {}
+        self._nodes: dict[str, Engine | None] = {}
+        self.on_gap: Callable[[], object] = lambda: None
+        """Never called: whoever simulates misses nothing."""
+
+    def set_engine(self, node_id: str, engine: Engine) -> None:
+        """See `backends.real.cluster.NodeGateway`."""
+        self._nodes[node_id] = engine
+
+    def drop_engine(self, node_id: str) -> None:
+        """See `backends.real.cluster.NodeGateway`."""
+        self._nodes.pop(node_id, None)
+
+    def engine(self, node_id: str) -> Engine | None:
+        """See `backends.real.cluster.NodeGateway`."""
+        return self._nodes.get(node_id)
+
+    async def close(self) -> None:
+        """See `backends.real.cluster.NodeGateway`."""
 
     def connect(self, report: Report) -> None:
         """See `Gateway.connect`."""
@@ -43,7 +61,7 @@ class SimulatedGateway:
 
     def execute(self, commands: Iterable[AnyCommand]) -> None:
         """See `Gateway.execute`."""
-        execute, now_ns = self.engine.execute, self._clock.now_ns()
+        execute, now_ns = self.machines.execute, self._clock.now_ns()
         for command in commands:
             for completion in execute(command):
                 self._arrange(now_ns, completion)
@@ -51,10 +69,10 @@ class SimulatedGateway:
     async def survey(self) -> Survey:
         """See `Gateway.survey`. Machines that are down do not answer."""
         found: dict[str, dict[tuple[str, int], Found]] = {}
-        for node_id, workload_id, generation in self.engine.instances():
+        for node_id, workload_id, generation in self.machines.instances():
             found.setdefault(node_id, {})[workload_id, generation] = Found("running")
         for node_id in self._nodes:
-            if not self.engine.is_down(node_id):
+            if not self.machines.is_down(node_id):
                 found.setdefault(node_id, {})
         for event in self._pending.values():
             self._overlay(found, event)
@@ -68,17 +86,17 @@ class SimulatedGateway:
             self._nodes[event.node_id] = None
         elif isinstance(event, NodeRemoved):
             self._nodes.pop(event.node_id, None)
-        self.engine.observe(event)
+        self.machines.observe(event)
         return event
 
     def _expect(self, event: AnyEvent, service: Service) -> None:
         if isinstance(event, WorkloadsSubmitted):
             ids = [event.workload_id] if event.count == 1 else [f"{event.workload_id}/{i}" for i in range(event.count)]
             for workload_id in ids:
-                self.engine.expect(workload_id, service)
+                self.machines.expect(workload_id, service)
         elif isinstance(event, WorkloadAdopted):
-            self.engine.expect(event.spec.workload_id, service)
-            for completion in self.engine.adopt(event.spec.workload_id, event.node_id):
+            self.machines.expect(event.spec.workload_id, service)
+            for completion in self.machines.adopt(event.spec.workload_id, event.node_id):
                 self._arrange(self._clock.now_ns(), completion)
 
     def _arrange(self, now_ns: int, completion: Completion) -> None:
@@ -90,7 +108,7 @@ class SimulatedGateway:
     def _deliver(self, number: int) -> Callable[[], None]:
         def deliver() -> None:
             event = self._pending.pop(number)
-            for _ in range(self.engine.observe(event)):
+            for _ in range(self.machines.observe(event)):
                 self._report(event)
 
         return deliver
@@ -98,12 +116,12 @@ class SimulatedGateway:
     def _overlay(self, found: dict[str, dict[tuple[str, int], Found]], event: AnyEvent) -> None:
         """What will still be answered is on its way."""
         if isinstance(event, WorkloadStarted | WorkloadStartFailed | WorkloadStopped):
-            node_id = self.engine.node_of(event.workload_id, event.generation)
+            node_id = self.machines.node_of(event.workload_id, event.generation)
             if node_id in found:
                 is_stop = isinstance(event, WorkloadStopped)
                 found[node_id][event.workload_id, event.generation] = Found("stopping" if is_stop else "starting")
         elif isinstance(event, WorkloadUpdated | WorkloadUpdateFailed):
-            node_id = self.engine.node_of(event.workload_id, event.generation)
+            node_id = self.machines.node_of(event.workload_id, event.generation)
             known = found.get(node_id, {}).get((event.workload_id, event.generation))
             if known is not None:
                 found[node_id][event.workload_id, event.generation] = known._replace(updating=event.revision)

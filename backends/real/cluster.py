@@ -1,0 +1,758 @@
+"""The live cluster: the one facade over a running core that every service calls.
+
+Whatever changes something goes through the driver and returns when it is durable; whatever only looks, looks at the
+core between two steps. Reading, exec, attach, logs and file copies go straight to the engine of the node
+(`LiveCluster.instance`), and do not pass through the core.
+
+Errors: `Rejected` says what makes no sense, `Missing` what is not there, `Conflict` what stands against it;
+`Overloaded` and `DriverStopped` come from the driver, `EngineError` from engines. All are one line, and hold no secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
+import structlog
+
+from backends.real import template as templates
+from backends.real.clock import Clock, sleep
+from backends.real.driver import DriverOptions, LiveDriver
+from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, Unreachable
+from backends.real.gateway import Gateway, Survey
+from backends.real.nodes import Connect, Endpoint, LivenessOptions, Nodes
+from backends.real.operations import OperationHub, OperationView
+from backends.real.reconciliation import Orphan, compare, standing
+from backends.real.recovery import MakeCore, reconcile, recover
+from backends.real.statuses import StatusTable, WorkloadStatus
+from backends.real.stores.base import Record, Store
+from backends.real.template import Template
+from scheduler import journal
+from scheduler.commands import AnyCommand, PublishResult, StartWorkload, StopWorkload
+from scheduler.core import Core
+from scheduler.events import (
+    AnyEvent,
+    DissociateRequested,
+    NodeCapacityChanged,
+    NodeCordoned,
+    NodeFactsChanged,
+    NodeJoined,
+    NodeRemoved,
+    WorkloadAdopted,
+    WorkloadExited,
+    WorkloadHealthChanged,
+)
+from scheduler.lifecycle import State
+from scheduler.workload import Workload
+
+SECOND_NS = 1_000_000_000
+
+_log = structlog.get_logger("eru.cluster")
+
+
+class Rejected(Exception):
+    """The request makes no sense; the message names field, value and remedy."""
+
+
+class Missing(Exception):
+    """There is no such pool, node, workload, template or operation."""
+
+
+class Conflict(Exception):
+    """It exists already, or something is in the way."""
+
+
+class NodeGateway(Gateway, Protocol):
+    """A gateway that is told which engine serves which node."""
+
+    on_gap: Callable[[], object]
+
+    def set_engine(self, node_id: str, engine: Engine) -> None:
+        """From now on this engine serves the node."""
+
+    def drop_engine(self, node_id: str) -> None:
+        """Nothing is commanded on the node any more."""
+
+    def engine(self, node_id: str) -> Engine | None:
+        """The engine of a node."""
+
+    async def close(self) -> None:
+        """Stop commanding."""
+
+
+class ClusterOptions(NamedTuple):
+    """Intervals and bounds of the edge; see also what drivers and liveness have.
+
+    Engines are compared with the core every ``reconcile_ns``. What has ended by itself is removed from its node
+    ``ended_ns`` later, so that its output can be read until then.
+    """
+
+    driver: DriverOptions = DriverOptions()
+    liveness: LivenessOptions = LivenessOptions()
+    reconcile_ns: int = 30 * SECOND_NS
+    ended_ns: int = 600 * SECOND_NS
+    tick_ns: int = SECOND_NS // 2
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """A workload that has ended: its last generation, where and when.
+
+    ``kind``: nothing of it may be left (removed), what is left is removed a while later (ended), or it goes on
+    without us (forgotten).
+    """
+
+    kind: Literal["removed", "ended", "forgotten"]
+    generation: int
+    node_id: str
+    at_ns: int
+
+
+class NodeView(NamedTuple):
+    """A node, as services show it."""
+
+    node_id: str
+    pool: str
+    endpoint: str
+    labels: Mapping[str, str]
+    state: str
+    is_available: bool
+    is_bypassed: bool
+    is_test: bool
+
+
+class Amounts(NamedTuple):
+    """How much of something a node has, and how much of that is held."""
+
+    total: int
+    used: int
+
+
+class NodeResources(NamedTuple):
+    """``dimensions`` by name; ``slots`` by exact plugin and slot; ``differences`` is what is wrong with the books."""
+
+    dimensions: Mapping[str, Amounts]
+    slots: Mapping[str, Mapping[str, Amounts]]
+    differences: Sequence[str]
+
+
+class Place(NamedTuple):
+    """Where to find an instance: the engine's methods take workload id and generation."""
+
+    engine: Engine
+    workload_id: str
+    generation: int
+    node_id: str
+
+
+class LiveCluster:
+    """One core, its driver, its engines and what the edge remembers. `start` before anything else, `stop` at the end.
+
+    ``make_core`` makes a core as a journal's header says. ``make_gateway`` gets the function that finds templates and
+    the one that says what labels an instance gets.
+    """
+
+    core: Core
+    driver: LiveDriver
+    gateway: NodeGateway
+    nodes: Nodes
+    operations: OperationHub
+
+    def __init__(
+        self,
+        header: journal.Header,
+        store: Store,
+        clock: Clock,
+        make_core: MakeCore,
+        make_gateway: Callable[[Callable[[str], Any], Callable[[StartWorkload], dict[str, str]]], NodeGateway],
+        connect: Connect,
+        options: ClusterOptions = ClusterOptions(),  # noqa: B008 (immutable)
+    ) -> None:
+        self.clock = clock
+        self.store = store
+        self.options = options
+        self.statuses = StatusTable(clock)
+        self.pools: dict[str, str] = {}
+        """Descriptions by name, as they were added."""
+        self.core_id = ""
+        self.orphans: list[Orphan] = []
+        """Instances of ours that the core does not know, as of the last comparison; they are left alone."""
+        self._header = header
+        self._make_core = make_core
+        self._make_gateway = make_gateway
+        self._connect = connect
+        self._tombstones: dict[str, Tombstone] = {}
+        self._started_on: dict[str, str] = {}
+        self._templates: dict[str, Template] = {}
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._loop_task: asyncio.Task[None] | None = None
+        self._reconcile_now = asyncio.Event()
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the store, recover the core, look at the engines, and begin to serve.
+
+        `StoreError` and `RecoveryError` say why that cannot be.
+        """
+        await self.store.open()
+        recovered = await recover(self.store, self._header, self._make_core)
+        self.core = core = recovered.core
+        settings = await self.store.load("settings")
+        self.core_id = settings.get("core_id", b"").decode() or secrets.token_hex(8)
+        await self.store.commit((), [Record("settings", "core_id", self.core_id.encode())])
+        self.pools = {name: data.decode() for name, data in (await self.store.load("pools")).items()}
+        self._tombstones = {
+            workload_id: msgspec.msgpack.decode(data, type=Tombstone)
+            for workload_id, data in (await self.store.load("tombstones")).items()
+        }
+        self._started_on = {
+            workload.workload_id: self.node_of(workload) for workload in core.workloads.values() if workload.row >= 0
+        }
+        self.gateway = self._make_gateway(self._find_template, self._labels)
+        self.driver = LiveDriver(
+            core,
+            recovered.header,
+            self.store,
+            self.gateway,
+            self.clock,
+            resume=recovered.writer,
+            options=self.options.driver,
+        )
+        self.operations = OperationHub(core)
+        self.operations.load(await self.store.load("operations"))
+        self.driver.observers += [self.operations.observe, self._observe]
+        self.driver.committed += [self.operations.committed, self._committed]
+        self.nodes = Nodes(core, self.clock, self.tell, self.gateway.engine, self.options.liveness)
+        for node_id, data in (await self.store.load("nodes")).items():
+            if node_id in core.cluster.by_id:
+                endpoint = msgspec.msgpack.decode(data, type=Endpoint)
+                self.nodes.add(node_id, endpoint)
+                self.nodes.adopt(node_id)
+                self.gateway.set_engine(node_id, self._connect(node_id, endpoint))
+        self.gateway.on_gap = self._reconcile_now.set
+        self.gateway.connect(self.driver.report)
+        if self.driver.journal.batches:
+            differences = await reconcile(recovered, self.gateway, self.driver.report, self._removable())
+            self.orphans = differences.orphans
+            _log.info(
+                "recovered",
+                batches=self.driver.journal.batches,
+                replayed=recovered.replayed,
+                missed=len(differences.events),
+                repeated=len(differences.commands),
+                orphans=len(differences.orphans),
+            )
+        self._loop_task = asyncio.create_task(self.driver.run(), name="driver")
+        self._tasks = [
+            asyncio.create_task(self.nodes.ping_forever(), name="pings"),
+            asyncio.create_task(self._tick_forever(), name="ticks"),
+            asyncio.create_task(self._reconcile_forever(), name="reconciliation"),
+        ]
+
+    async def wait(self) -> None:
+        """Return when the driver has stopped; raise what stopped it."""
+        assert self._loop_task is not None
+        await asyncio.shield(self._loop_task)
+
+    async def stop(self) -> None:
+        """Finish what waits, save a snapshot, and let go of everything. Workloads go on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._loop_task is not None:
+            self.driver.stop()
+            await asyncio.gather(self._loop_task, return_exceptions=True)
+            await self.gateway.close()
+        await self.store.close()
+
+    def tell(self, event: AnyEvent) -> None:
+        """Have the core told of something, without waiting. What cannot be told now is found again later."""
+        with contextlib.suppress(Exception):
+            self.driver.offer(event)
+
+    # -- operations ---------------------------------------------------------------------------------------------------
+
+    def new_operation_id(self) -> str:
+        """An id that no operation has."""
+        return f"op-{secrets.token_hex(10)}"
+
+    async def ask(
+        self,
+        operation_id: str,
+        *events: AnyEvent,
+        template: Template | None = None,
+        keep: bool = False,
+        records: Sequence[Record] = (),
+    ) -> OperationView:
+        """Have events applied, and return the operation that they begin, once they are durable.
+
+        Every event must carry ``operation_id``. With ``template``, that is stored with them; its digest is
+        `store_template`'s. `Conflict` where an operation of this id is under way.
+        """
+        if self.operations.find(operation_id) is not None:
+            raise Conflict(f"operation {operation_id}: there is one already; choose another id")
+        view = self.operations.begin(operation_id, keep=keep)
+        staged = [*records, *self._template_records(template)]
+        try:
+            await self.driver.submit(*events, records=staged)
+        except BaseException:
+            if operation_id not in self.core.operations:
+                self.operations.forget(operation_id)
+            raise
+        return view
+
+    # -- templates ----------------------------------------------------------------------------------------------------
+
+    def digest_of(self, template: Template) -> str:
+        """The digest under which `ask` stores a template."""
+        return templates.digest(template.encode())
+
+    def _template_records(self, template: Template | None) -> list[Record]:
+        if template is None:
+            return []
+        encoded = template.encode()
+        digest = templates.digest(encoded)
+        if digest in self._templates:
+            return []
+        self._templates[digest] = template
+        return [Record("templates", digest, encoded)]
+
+    async def template(self, digest: str) -> Template:
+        """A template by its digest, "" for one that says nothing; `Missing` where there is none."""
+        if not digest:
+            return Template()
+        found = self._templates.get(digest)
+        if found is None:
+            encoded = await self.store.get("templates", digest)
+            if encoded is None:
+                raise Missing(f"template {digest}: it is not in the store")
+            found = self._templates[digest] = templates.decode(encoded)
+        return found
+
+    async def _find_template(self, digest: str) -> Template:
+        try:
+            return await self.template(digest)
+        except (Missing, ValueError) as error:
+            raise EngineError(str(error)) from None
+
+    def _labels(self, command: StartWorkload) -> dict[str, str]:
+        """What it takes to adopt the instance where the journal is lost."""
+        workload = self.core.workloads.get(command.workload_id)
+        if workload is None:
+            return {}
+        spec = msgspec.structs.replace(workload.spec, workload_id=workload.workload_id, count=1, operation_id="")
+        adopted = WorkloadAdopted(spec=spec, node_id=command.node_id, assignments=workload.assignments)
+        return {LABEL_RECORD: msgspec.json.encode(adopted).decode()}
+
+    # -- pools --------------------------------------------------------------------------------------------------------
+
+    async def add_pool(self, name: str, description: str = "") -> None:
+        """Add a pool; `Conflict` where there is one of the name."""
+        _check_name("pool", name)
+        if name in self.pools:
+            raise Conflict(f"pool {name}: there is one already")
+        self.pools[name] = description
+        await self.driver.submit(records=[Record("pools", name, description.encode())])
+
+    async def remove_pool(self, name: str) -> None:
+        """Remove a pool; `Conflict` while it has nodes."""
+        self.check_pool(name)
+        nodes = [node.node_id for node in self.core.cluster.by_id.values() if node.pool == name]
+        if nodes:
+            raise Conflict(f"pool {name}: it has {len(nodes)} nodes, {nodes[0]} among them; remove these first")
+        del self.pools[name]
+        await self.driver.submit(records=[Record("pools", name, None)])
+
+    def check_pool(self, name: str) -> None:
+        """`Missing` where there is no such pool."""
+        if name not in self.pools:
+            raise Missing(f"pool {name!r}: there is none of that name")
+
+    # -- nodes --------------------------------------------------------------------------------------------------------
+
+    async def add_node(
+        self,
+        node_id: str,
+        pool: str,
+        endpoint: Endpoint,
+        *,
+        labels: Mapping[str, str] | None = None,
+        resources: Mapping[str, Any] | None = None,
+        capacity: Mapping[str, int] | None = None,
+    ) -> NodeView:
+        """Take a node in: its engine must answer. What ``resources`` leave out of cpu and storage, the engine says.
+
+        `Unreachable` where the engine does not answer, `Rejected` where the core refuses the node.
+        """
+        _check_name("node", node_id)
+        self.check_pool(pool)
+        if node_id in self.core.cluster.by_id:
+            raise Conflict(f"node {node_id}: there is one already")
+        engine = self._engine_for(node_id, endpoint)
+        try:
+            info = await engine.info()
+        except EngineError:
+            await engine.close()
+            raise
+        given = dict(resources or {})
+        known = {plugin.name: plugin.params for plugin in self.core.config.plugins}
+        if "cpu" in known and not given.get("cpu"):
+            pieces = known["cpu"].get("share_base", 100)
+            given["cpu"] = {"cores": dict.fromkeys(info.cpus, pieces), "memory": info.memory_bytes * 8 // 10}
+            if len(info.numa) > 1:
+                given["cpu"]["numa"] = {numa: ",".join(cpus) for numa, cpus in info.numa.items()}
+        if "storage" in known and not given.get("storage") and info.storage_bytes:
+            given["storage"] = {"storage": info.storage_bytes * 8 // 10}
+        joined = NodeJoined(
+            node_id=node_id, capacity=capacity or {}, pool=pool, labels=dict(labels or {}), resources=given
+        )
+        self.nodes.add(node_id, endpoint)
+        self.gateway.set_engine(node_id, engine)
+        events: list[AnyEvent] = [joined]
+        if not self.nodes.is_available(node_id):
+            events.append(NodeCordoned(node_id=node_id))
+        try:
+            why = await self._apply(node_id, events, [Record("nodes", node_id, msgspec.msgpack.encode(endpoint))])
+            if why:
+                await self.driver.submit(records=[Record("nodes", node_id, None)])
+                raise Rejected(why)
+        except BaseException:
+            if node_id not in self.core.cluster.by_id:
+                self.nodes.remove(node_id)
+                self.gateway.drop_engine(node_id)
+            raise
+        self.nodes.adopt(node_id)
+        return self.node(node_id)
+
+    async def remove_node(self, node_id: str) -> None:
+        """Forget a node; `Conflict` while anything is on it."""
+        node = self.core_node(node_id)
+        if self.core.on_row[node.row] or self.core.state.fences.on_row(node.row):
+            count = len(self.core.on_row[node.row])
+            raise Conflict(f"node {node_id}: {count} workloads are on it; remove them, or drain the node")
+        await self.driver.submit(NodeRemoved(node_id=node_id), records=[Record("nodes", node_id, None)])
+        self.nodes.remove(node_id)
+        self.gateway.drop_engine(node_id)
+
+    async def set_node(
+        self,
+        node_id: str,
+        *,
+        endpoint: Endpoint | None = None,
+        bypass: bool | None = None,
+        labels: Mapping[str, str] | None = None,
+        capacity: Mapping[str, int] | None = None,
+        resources: Mapping[str, Any] | None = None,
+        is_delta: bool = False,
+    ) -> NodeView:
+        """Change a node, all or nothing of what the core has to agree to; None leaves things as they are.
+
+        `Rejected` where the core refuses; `Unreachable` where a new endpoint does not answer.
+        """
+        self.core_node(node_id)
+        old = self.nodes.endpoints[node_id]
+        new = endpoint or old
+        if bypass is not None:
+            new = msgspec.structs.replace(new, bypass=bypass)
+        engine = None
+        if (new.url, new.ca, new.cert, new.key) != (old.url, old.ca, old.cert, old.key):
+            engine = self._engine_for(node_id, new)
+            try:
+                await engine.ping()
+            except EngineError:
+                await engine.close()
+                raise
+        events: list[AnyEvent] = []
+        operation_id = self.new_operation_id()
+        if capacity is not None or resources:
+            events.append(
+                NodeCapacityChanged(
+                    node_id=node_id,
+                    capacity=capacity,
+                    resources=resources or {},
+                    is_delta=is_delta,
+                    operation_id=operation_id,
+                )
+            )
+        if labels is not None:
+            events.append(NodeFactsChanged(node_id=node_id, labels=dict(labels)))
+        why = ""
+        if events:
+            why = await self._apply(node_id, events, [], operation_id)
+        if why:
+            if engine is not None:
+                await engine.close()
+            raise Rejected(why)
+        if new != old:
+            self.nodes.add(node_id, new)
+            await self.driver.submit(records=[Record("nodes", node_id, msgspec.msgpack.encode(new))])
+            if engine is not None:
+                self.gateway.set_engine(node_id, engine)
+            self.nodes.settle(node_id)
+            await self.driver.submit()
+        return self.node(node_id)
+
+    async def _apply(
+        self, subject: str, events: Sequence[AnyEvent], records: Sequence[Record], operation_id: str = ""
+    ) -> str:
+        """Submit events that are answered at once; return why the core refused one, "" where it did not."""
+        refused: list[str] = []
+
+        def look(at_ns: int, batch: Sequence[AnyEvent], commands: Sequence[AnyCommand]) -> None:
+            if any(event is events[0] for event in batch):
+                refused.extend(
+                    command.detail
+                    for command in commands
+                    if isinstance(command, PublishResult)
+                    and command.outcome == "refused"
+                    and (command.subject == subject or (operation_id and command.operation_id == operation_id))
+                )
+
+        self.driver.observers.append(look)
+        try:
+            await self.driver.submit(*events, records=records)
+        finally:
+            self.driver.observers.remove(look)
+        return refused[0] if refused else ""
+
+    def core_node(self, node_id: str) -> Any:
+        """The core's record of a node; `Missing` where there is none."""
+        node = self.core.cluster.by_id.get(node_id)
+        if node is None:
+            raise Missing(f"node {node_id!r}: there is none of that name")
+        return node
+
+    def node(self, node_id: str) -> NodeView:
+        """One node; `Missing` where there is none."""
+        node = self.core_node(node_id)
+        endpoint = self.nodes.endpoints.get(node_id) or Endpoint(url="")
+        return NodeView(
+            node_id=node_id,
+            pool=node.pool,
+            endpoint=endpoint.url,
+            labels=node.labels,
+            state=str(node.state),
+            is_available=self.nodes.is_available(node_id) and node.state.value == "ready",
+            is_bypassed=endpoint.bypass,
+            is_test=endpoint.test,
+        )
+
+    def list_nodes(
+        self, pool: str = "", labels: Mapping[str, str] | None = None, *, with_down: bool = False
+    ) -> list[NodeView]:
+        """Nodes in order of joining: of a pool, with all of these labels, and available unless ``with_down``."""
+        views = (self.node(node.node_id) for node in self.core.cluster.by_id.values() if pool in ("", node.pool))
+        return [
+            view
+            for view in views
+            if all(view.labels.get(key) == value for key, value in (labels or {}).items())
+            and (with_down or view.is_available)
+        ]
+
+    def node_resources(self, node_id: str) -> NodeResources:
+        """What a node has, and what of that is held."""
+        node = self.core_node(node_id)
+        ledger = self.core.ledger
+        used = ledger.used(node.row)
+        dimensions = {
+            dimension.name: Amounts(int(total), int(held))
+            for dimension, total, held in zip(
+                self.core.config.dimensions, ledger.total[:, node.row].tolist(), used, strict=True
+            )
+        }
+        slots: dict[str, dict[str, Amounts]] = {}
+        for name, table in ledger.slots.items():
+            inventory = table.inventory(node.row)
+            if inventory is not None:
+                held = table.held(node.row)
+                slots[name] = {
+                    slot: Amounts(total, held.get(slot, 0))
+                    for slot, total in zip(inventory.slots, inventory.total, strict=True)
+                }
+        return NodeResources(dimensions, slots, self.core.inspect(node_id))
+
+    def engine(self, node_id: str) -> Engine:
+        """The engine of a node; `Missing` where there is no such node, `Unreachable` where it has no engine."""
+        self.core_node(node_id)
+        engine = self.gateway.engine(node_id)
+        if engine is None:
+            raise Unreachable(f"node {node_id}: it has no engine")
+        return engine
+
+    def _engine_for(self, node_id: str, endpoint: Endpoint) -> Engine:
+        try:
+            return self._connect(node_id, endpoint)
+        except ValueError as error:
+            raise Rejected(str(error)) from None
+
+    # -- workloads ----------------------------------------------------------------------------------------------------
+
+    def workload(self, workload_id: str) -> Workload:
+        """A live workload; `Missing` where there is none."""
+        workload = self.core.workloads.get(workload_id)
+        if workload is None:
+            raise Missing(f"workload {workload_id!r}: there is none of that id")
+        return workload
+
+    def list_workloads(
+        self,
+        *,
+        app: str = "",
+        entrypoint: str = "",
+        node_id: str = "",
+        where: Callable[[Workload], bool] | None = None,
+        limit: int = 0,
+    ) -> list[Workload]:
+        """Live workloads in order of submission, those of a node in order of placement; "" for any, limit 0 for all."""
+        found: Iterable[Workload] = (
+            self.core.on_row[self.core_node(node_id).row].values() if node_id else self.core.workloads.values()
+        )
+        chosen: list[Workload] = []
+        for workload in found:
+            if app not in ("", workload.spec.app) or entrypoint not in ("", workload.spec.entrypoint):
+                continue
+            if where is None or where(workload):
+                chosen.append(workload)
+                if len(chosen) == limit:
+                    break
+        return chosen
+
+    def node_of(self, workload: Workload) -> str:
+        """The node that holds it, "" for none."""
+        return self.core.cluster.nodes[workload.row].node_id if workload.row >= 0 else ""
+
+    def instance(self, workload_id: str) -> Place:
+        """Where a workload's present generation is: also of one that has ended and is still on its node.
+
+        `Missing` where there is none; `Conflict` where it is on no node yet.
+        """
+        workload = self.core.workloads.get(workload_id)
+        if workload is None:
+            tombstone = self._tombstones.get(workload_id)
+            if tombstone is None or tombstone.node_id not in self.core.cluster.by_id:
+                raise Missing(f"workload {workload_id!r}: there is none of that id")
+            return Place(self.engine(tombstone.node_id), workload_id, tombstone.generation, tombstone.node_id)
+        node_id = self.node_of(workload)
+        if not node_id:
+            raise Conflict(f"workload {workload_id}: it is {workload.state}, and on no node")
+        return Place(self.engine(node_id), workload_id, workload.generation, node_id)
+
+    def set_status(self, status: WorkloadStatus, ttl_ns: int = 0) -> None:
+        """An agent says how a workload is; `Missing` where there is no such workload.
+
+        The core is told when its health changes.
+        """
+        workload = self.workload(status.workload_id)
+        before = self.statuses.get(status.workload_id)
+        self.statuses.set(status, ttl_ns)
+        was_healthy = before.is_healthy if before is not None else None
+        if status.is_healthy != was_healthy and workload.state is State.RUNNING:
+            self.driver.report(
+                WorkloadHealthChanged(
+                    workload_id=status.workload_id, generation=workload.generation, healthy=status.is_healthy
+                )
+            )
+
+    # -- what goes on by itself ---------------------------------------------------------------------------------------
+
+    def _observe(self, at_ns: int, events: Sequence[AnyEvent], commands: Sequence[AnyCommand]) -> list[Record]:
+        """Tombstones for what has ended in this step."""
+        records: list[Record] = []
+        live, started_on = self.core.workloads, self._started_on
+        for event in events:
+            if isinstance(event, WorkloadExited) and event.workload_id not in live:
+                node_id = started_on.pop(event.workload_id, None)
+                if node_id is not None:
+                    records.append(self._bury(event.workload_id, Tombstone("ended", event.generation, node_id, at_ns)))
+            elif isinstance(event, DissociateRequested) and event.workload_id not in live:
+                node_id = started_on.pop(event.workload_id, None)
+                if node_id is not None:
+                    records.append(self._bury(event.workload_id, Tombstone("forgotten", 0, node_id, at_ns)))
+        for command in commands:
+            if isinstance(command, StopWorkload):
+                if command.reason not in ("hold", "replace"):
+                    tombstone = Tombstone("removed", command.generation, command.node_id, at_ns)
+                    records.append(self._bury(command.workload_id, tombstone))
+            elif isinstance(command, StartWorkload):
+                started_on[command.workload_id] = command.node_id
+            elif isinstance(command, PublishResult) and command.subject not in live:
+                started_on.pop(command.subject, None)
+        return records
+
+    def _bury(self, workload_id: str, tombstone: Tombstone) -> Record:
+        self._tombstones[workload_id] = tombstone
+        return Record("tombstones", workload_id, msgspec.msgpack.encode(tombstone))
+
+    def _committed(self, at_ns: int, events: Sequence[AnyEvent], commands: Sequence[AnyCommand]) -> None:
+        for command in commands:
+            subject = getattr(command, "subject", None)
+            if subject is not None and subject not in self.core.workloads:
+                self.statuses.drop(subject)
+        for event in events:
+            if isinstance(event, WorkloadExited) and event.workload_id not in self.core.workloads:
+                self.statuses.drop(event.workload_id)
+
+    def _removable(self) -> dict[str, int]:
+        """Ended workloads of which nothing need be left by now, with their last generations."""
+        now_ns = self.clock.now_ns()
+        return {
+            workload_id: tombstone.generation
+            for workload_id, tombstone in self._tombstones.items()
+            if tombstone.kind == "removed"
+            or (tombstone.kind == "ended" and now_ns - tombstone.at_ns >= self.options.ended_ns)
+        }
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await sleep(self.clock, self.options.tick_ns)
+            self.nodes.expire()
+            self.statuses.expire()
+
+    async def _reconcile_forever(self) -> None:
+        while True:
+            handle = self.clock.call_at(self.clock.now_ns() + self.options.reconcile_ns, self._reconcile_now.set)
+            await self._reconcile_now.wait()
+            self._reconcile_now.clear()
+            handle.cancel()
+            with contextlib.suppress(EngineError):
+                await self.reconcile()
+
+    async def reconcile(self) -> None:
+        """Compare engines with the core now: report what was missed, repeat what is open, remove what is left over."""
+        before = standing(self.core)
+        survey = await self.gateway.survey()
+        differences = compare(self.core, survey, before, self._removable())
+        for event in differences.events:
+            self.driver.report(event)
+        self.gateway.execute(differences.commands)
+        unknown = [orphan for orphan in differences.orphans if orphan.workload_id not in self._tombstones]
+        for orphan in unknown:
+            if orphan not in self.orphans:
+                _log.warning("orphan", node=orphan.node_id, workload=orphan.workload_id, generation=orphan.generation)
+        self.orphans = unknown
+        await self._clear_tombstones(survey)
+
+    async def _clear_tombstones(self, survey: Survey) -> None:
+        """Forget those that are old enough, and of which their nodes have nothing."""
+        now_ns, left = self.clock.now_ns(), {(node, key[0]) for node, found in survey.found.items() for key in found}
+        cleared = [
+            workload_id
+            for workload_id, tombstone in self._tombstones.items()
+            if now_ns - tombstone.at_ns >= max(self.options.ended_ns, 10 * self.options.reconcile_ns)
+            and (tombstone.node_id in survey.found or tombstone.node_id not in self.core.cluster.by_id)
+            and (tombstone.node_id, workload_id) not in left
+        ]
+        if cleared:
+            for workload_id in cleared:
+                del self._tombstones[workload_id]
+            await self.driver.submit(records=[Record("tombstones", workload_id, None) for workload_id in cleared])
+
+
+def _check_name(what: str, name: str) -> None:
+    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+    if not name or len(name) > 128 or not set(name) <= allowed or name[0] in "-.":
+        raise Rejected(f"{what}: {name[:60]!r} must be 1 to 128 letters, digits, '-', '_' or '.', and begin with none")

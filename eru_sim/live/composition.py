@@ -1,0 +1,117 @@
+"""The composition root of live operation: which core, which store, which engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from backends.real.clock import Clock, SystemClock
+from backends.real.cluster import ClusterOptions, LiveCluster, NodeGateway
+from backends.real.engine_gateway import EngineGateway
+from backends.real.engines.base import Engine
+from backends.real.nodes import Endpoint
+from backends.real.recovery import MakeCore
+from backends.real.stores.sqlite import SqliteStore
+from backends.sim.engine import SimulatedEngine
+from eru_sim.live.simulated import SimulatedGateway
+from eru_sim.live.simulated_node import SimulatedNode
+from eru_sim.options import PolicyChoice, choose_policy
+from scheduler import snapshot
+from scheduler.commands import StartWorkload
+from scheduler.config import CPU, MEMORY, SECOND_NS, CoreConfig, PluginConfig, PolicyConfig, QueueConfig
+from scheduler.core import Core
+from scheduler.journal import Header
+from scheduler.plugins.registry import make_plugin
+from scheduler.policies import BUILT_IN, Policy, make_policy
+from scheduler.ports import Dimension
+
+PLUGINS = tuple(PluginConfig(name) for name in ("labels", "taints", "affinity", "images", "cpu", "storage", "gpu"))
+DEADLINE_NS = 120 * SECOND_NS
+
+
+def live_config(
+    *,
+    policy: str | Policy = "best-fit",
+    queue: QueueConfig = QueueConfig(),  # noqa: B008 (immutable)
+    plugins: Sequence[PluginConfig] = PLUGINS,
+    dimensions: Sequence[Dimension] = (),
+    overcommit: dict[str, float] | None = None,
+    deadline_ns: int = DEADLINE_NS,
+) -> CoreConfig:
+    """The configuration of a live core: cpu and memory, what the plugins count, and ``dimensions`` besides."""
+    choice = choose_policy(policy)
+    known = {dimension.name: dimension for dimension in (CPU, MEMORY)}
+    for plugin in plugins:
+        for dimension in make_plugin(plugin.name, plugin.params).dimensions:
+            known.setdefault(dimension.name, dimension)
+    for dimension in dimensions:
+        known.setdefault(dimension.name, dimension)
+    return CoreConfig(
+        dimensions=tuple(known.values()),
+        plugins=tuple(plugins),
+        policy=PolicyConfig(choice.name, dict(choice.params)),
+        queue=queue,
+        overcommit=overcommit or {},
+        deadline_ns=deadline_ns,
+    )
+
+
+def core_maker(choice: PolicyChoice | None = None) -> MakeCore:
+    """Makes cores as headers say. ``choice`` knows a policy that is not built in."""
+
+    def factory(name: str, params: Any) -> Policy:
+        if name in BUILT_IN or choice is None:
+            return make_policy(name, params)
+        policy: Policy = choice.factory(name, params)
+        return policy
+
+    def make(header: Header, data: bytes | None) -> Core:
+        plugins = [make_plugin(plugin.name, plugin.params) for plugin in header.config.plugins]
+        if data is None:
+            return Core(header.config, plugins=plugins, policy_factory=factory)
+        return snapshot.load(data, plugins=plugins, policy_factory=factory)
+
+    return make
+
+
+def simulated_cluster(
+    directory: str | Path,
+    *,
+    machines: SimulatedGateway | None = None,
+    config: CoreConfig | None = None,
+    clock: Clock | None = None,
+    options: ClusterOptions = ClusterOptions(),  # noqa: B008 (immutable)
+) -> LiveCluster:
+    """A live cluster whose nodes are simulated (``sim://`` endpoints): everything else is as in production.
+
+    ``machines`` may have outlived another one; by default they are new, and answer at once.
+    """
+    clock = clock or SystemClock()
+    gateway = machines or SimulatedGateway(SimulatedEngine(), clock)
+
+    def connect(node_id: str, endpoint: Endpoint) -> Engine:
+        return cast(Engine, SimulatedNode(node_id, endpoint))
+
+    header = Header(config=config or live_config())
+    store = SqliteStore(directory)
+    return LiveCluster(header, store, clock, core_maker(), lambda templates, labels: gateway, connect, options)
+
+
+def real_cluster(
+    directory: str | Path,
+    connect: Callable[[str, Endpoint], Engine],
+    *,
+    config: CoreConfig | None = None,
+    clock: Clock | None = None,
+    options: ClusterOptions = ClusterOptions(),  # noqa: B008 (immutable)
+    per_node: int = 16,
+) -> LiveCluster:
+    """A live cluster over the engines that ``connect`` makes."""
+    clock = clock or SystemClock()
+
+    def gateway(templates: Any, labels: Callable[[StartWorkload], dict[str, str]]) -> NodeGateway:
+        return EngineGateway(clock, templates, labels, per_node=per_node)
+
+    header = Header(config=config or live_config())
+    return LiveCluster(header, SqliteStore(directory), clock, core_maker(), gateway, connect, options)

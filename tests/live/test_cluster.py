@@ -1,0 +1,118 @@
+"""The live cluster over simulated nodes: what services call."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from live_kit import deployment, machines, request, running
+
+from backends.real.cluster import Conflict, Missing, Rejected
+from backends.real.nodes import Endpoint
+from backends.real.stores.base import StoreError
+from backends.real.stores.sqlite import SqliteStore
+from backends.real.template import Template
+from scheduler.events import RemovalRequested
+from scheduler.invariants import check
+
+
+def test_a_deployment_is_answered_copy_by_copy_and_survives_a_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        outliving = machines()
+        async with running(tmp_path, machines=outliving) as cluster:
+            template = Template(command=("sleep", "1"))
+            digest = cluster.digest_of(template)
+            spec = request(cluster, "web", 6, operation_id="op", template=digest)
+            view = await cluster.ask("op", deployment(spec), template=template, keep=True)
+            results = await view.done()
+            assert [(result.subject, result.outcome) for result in results] == [
+                (f"web/{i}", "running") for i in range(6)
+            ]
+            assert {result.node_id for result in results} == {"n0", "n1", "n2"}
+            with pytest.raises(Conflict):
+                await cluster.ask("op", deployment(spec))
+            digest_before = cluster.driver.journal.journal_digest
+        async with running(tmp_path, machines=outliving) as cluster:
+            assert cluster.driver.journal.journal_digest == digest_before
+            assert (await cluster.template(digest)).command == ("sleep", "1")
+            found = cluster.operations.find("op")
+            assert found is not None
+            assert len(found.results) == 6
+            assert [workload.workload_id for workload in cluster.list_workloads(app="web")] == [
+                f"web/{i}" for i in range(6)
+            ]
+
+    asyncio.run(scenario())
+
+
+def test_what_cannot_be_placed_is_answered_with_a_diagnosis(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as cluster:
+            spec = request(cluster, "big", 1, 9, operation_id="op")
+            (result,) = await (await cluster.ask("op", deployment(spec))).done()
+            assert result.outcome == "rejected"
+            assert "0/3 nodes: 3 cpu" in result.detail
+
+    asyncio.run(scenario())
+
+
+def test_pools_and_nodes_say_what_stands_in_the_way(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, nodes=1) as cluster:
+            with pytest.raises(Conflict, match="pool pool"):
+                await cluster.add_pool("pool")
+            with pytest.raises(Conflict, match="it has 1 nodes"):
+                await cluster.remove_pool("pool")
+            with pytest.raises(Missing):
+                await cluster.add_node("n9", "nowhere", Endpoint(url="sim://"))
+            with pytest.raises(Rejected, match="endpoint"):
+                await cluster.add_node("n9", "pool", Endpoint(url="tcp://127.0.0.1:1"))
+            with pytest.raises(Rejected, match=r"cpu\.memory"):
+                await cluster.add_node("n9", "pool", Endpoint(url="sim://"), resources={"cpu": {"memory": "many"}})
+            with pytest.raises(Rejected):
+                await cluster.add_node("../n9", "pool", Endpoint(url="sim://"))
+            assert [node.node_id for node in cluster.list_nodes(with_down=True)] == ["n0"]
+            await (await cluster.ask("op", deployment(request(cluster, "a", operation_id="op")))).done()
+            with pytest.raises(Conflict, match="1 workloads"):
+                await cluster.remove_node("n0")
+            view = await cluster.ask("rm", RemovalRequested(workload_id="a/0", operation_id="rm"))
+            assert [result.outcome for result in await view.done()] == ["killed"]
+            await cluster.remove_node("n0")
+            await cluster.remove_pool("pool")
+            assert check(cluster.core) is None
+
+    asyncio.run(scenario())
+
+
+def test_a_node_without_a_lease_takes_nothing_new_and_keeps_what_it_has(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, nodes=0) as cluster:
+            node = await cluster.add_node("n0", "pool", Endpoint(url="sim://?cpus=8"))
+            assert not node.is_available
+            cluster.nodes.renew("n0", 10**12)
+            await cluster.driver.submit()
+            assert cluster.node("n0").is_available
+            (result,) = await (await cluster.ask("1", deployment(request(cluster, "a", operation_id="1")))).done()
+            assert result.outcome == "running"
+            cluster.nodes.renew("n0", 1)
+            while cluster.node("n0").state != "cordoned":
+                await asyncio.sleep(0.05)
+            assert cluster.node("n0").state == "cordoned"
+            assert cluster.workload("a/0").state == "running"
+            await cluster.set_node("n0", bypass=True)
+            cluster.nodes.renew("n0", 10**12)
+            await cluster.driver.submit()
+            assert not cluster.node("n0").is_available
+            assert (await cluster.set_node("n0", bypass=False)).is_available
+
+    asyncio.run(scenario())
+
+
+def test_one_store_serves_one_service(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path):
+            with pytest.raises(StoreError, match="in use by process"):
+                await SqliteStore(tmp_path).open()
+
+    asyncio.run(scenario())
