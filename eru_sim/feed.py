@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -165,6 +165,18 @@ class Feed:
         if up is not None and capacity:
             return NodeCapacityChanged(node_id=node_id, capacity=capacity)
         return None
+
+
+class RecordedFeed:
+    """The arrivals of a recording, as they were. See `Feed` for the attributes."""
+
+    def __init__(self, arrivals: Callable[[], Iterator[Arrival]]) -> None:
+        self.ignored: Counter[str] = Counter()
+        self.unknown_machines = 0
+        self._arrivals = arrivals
+
+    def __iter__(self) -> Iterator[Arrival]:
+        return self._arrivals()
 
 
 def copies(workload_id: str, count: int) -> list[str]:

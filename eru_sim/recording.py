@@ -6,17 +6,27 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from backends.sim.driver import Arrival
+from backends.sim.engine import Service
 from eru_sim.errors import EruError
-from eru_sim.feed import CONSTRAINT_OF
+from eru_sim.feed import CONSTRAINT_OF, copies
 from eru_sim.journal_file import open_journal
 from eru_sim.options import choose_policy
+from eru_sim.recorded_latencies import Latencies
+from scheduler.commands import StartWorkload
 from scheduler.core import Core
 from scheduler.events import (
+    AnyEvent,
+    DeploymentRequested,
+    MaintenancePlanned,
     NodeCapacityChanged,
     NodeJoined,
     NodeLost,
     NodeRemoved,
     NodeReturned,
+    PolicyChanged,
     RemovalRequested,
     WorkloadAdopted,
     WorkloadExited,
@@ -29,6 +39,7 @@ from scheduler.policies import BUILT_IN
 from traces import Demand, MachineEvent, Reader, Source, Submission, Trace
 
 if TYPE_CHECKING:
+    from backends.sim.engine import EngineModel
     from scheduler.policies import Policy
 
 
@@ -50,6 +61,14 @@ def core_of(header: Header, policy: str | Policy | None = None) -> Core:
         raise EruError(str(error)) from None
 
 
+ON_OTHER_MACHINES = (
+    "Of the recording, submissions one by one and the coming and going of nodes are replayed; deployments, drains,"
+    " cordons, reallocs, replacements and changes of labels are not."
+)
+_LIVE_NS = 365 * 86_400 * 10**9
+"""A journal that begins later than this after 0 has the host's time in it."""
+
+
 class JournalTrace:
     """A journal read as a trace: its exogenous events, and service times from starts and exits.
 
@@ -66,8 +85,6 @@ class JournalTrace:
         self.dimensions = tuple(self._columns.values())
         self.assumptions: tuple[str, ...] = (
             "Only the exogenous events are replayed; workloads that never exited run past the horizon.",
-            "Latencies, pools, drains, cordons, reallocs, replacements and changes of labels or of particular things"
-            " of nodes of the recording are not replayed.",
         )
         self.plugins: Mapping[str, Mapping[str, Any]] = {
             plugin.name: plugin.params for plugin in header.config.plugins if plugin.name != "labels"
@@ -76,14 +93,21 @@ class JournalTrace:
         self.default_cluster: str | None = None
         self._services: dict[str, tuple[int, int]] = {}
         self._removed_ns: dict[str, int] = {}
+        self._latencies = Latencies()
+        self._copies: dict[str, int] = {}
         self._batch_count = 0
         started: dict[str, int] = {}
         last_ns = 0
+        first_ns = -1
         for batch in batches:
+            first_ns = batch.at_ns if first_ns < 0 else first_ns
             self._batch_count += 1
             last_ns = batch.at_ns
             self._gather(batch, started)
-        self.horizon_ns: int | None = header.notes.get("horizon_ns", last_ns)
+            self._latencies.observe(batch)
+        self.origin_ns = first_ns if first_ns >= _LIVE_NS else 0
+        """What a live recording began at; its replay begins at 0."""
+        self.horizon_ns: int | None = header.notes.get("horizon_ns", last_ns) - self.origin_ns
 
     def _gather(self, batch: Batch, started: dict[str, int]) -> None:
         for event in batch.events:
@@ -97,14 +121,67 @@ class JournalTrace:
                     self._services[event.workload_id] = (batch.at_ns - began_ns, event.exit_code)
             elif isinstance(event, RemovalRequested):
                 self._removed_ns.setdefault(event.workload_id, batch.at_ns)
+            elif isinstance(event, DeploymentRequested):
+                self._copies[event.spec.workload_id] = 0
+        for command in batch.commands:
+            if isinstance(command, StartWorkload) and command.generation == 1:
+                name, _, copy = command.workload_id.rpartition("/")
+                if name in self._copies:
+                    self._copies[name] = max(self._copies[name], int(copy) + 1)
 
     def machine_events(self) -> Iterator[MachineEvent]:
         """Yield joins, losses, returns and capacity changes; a removed node counts as lost for good."""
         for batch in self._read():
             for event in batch.events:
-                machine = self._machine_event(batch.at_ns, event)
+                machine = self._machine_event(batch.at_ns - self.origin_ns, event)
                 if machine is not None:
                     yield machine
+
+    def latencies(self) -> str:
+        """What is assumed of engines, in one sentence."""
+        return self._latencies.sentence()
+
+    def engine_model(self, seed: int) -> EngineModel:
+        """Latencies and failures of the engines as recorded."""
+        return self._latencies.model(seed)
+
+    def arrivals(self, *, as_recorded: bool) -> Iterator[Arrival]:
+        """Yield every exogenous event but changes of policy, with what each copy did when it ran.
+
+        What was found running is submitted instead, unless ``as_recorded``.
+        """
+        for batch in self._read():
+            for event in batch.events:
+                if event.origin == "exogenous" and not isinstance(event, PolicyChanged):
+                    if isinstance(event, WorkloadAdopted) and not as_recorded:
+                        event = event.spec
+                    yield Arrival(batch.at_ns - self.origin_ns, self._moved(event), self._services_of(event))
+
+    def _services_of(self, event: AnyEvent) -> dict[str, Service] | None:
+        if isinstance(event, DeploymentRequested):
+            prefix = f"{event.spec.workload_id}/"
+            names = self._copies.get(event.spec.workload_id, 0)
+            ids = [f"{prefix}{copy}" for copy in range(names)]
+        elif isinstance(event, WorkloadAdopted):
+            ids = [event.spec.workload_id]
+        elif isinstance(event, WorkloadsSubmitted):
+            ids = copies(event.workload_id, event.count)
+        else:
+            return None
+        return {name: Service(*self._services[name]) for name in ids if name in self._services}
+
+    def _moved(self, event: AnyEvent) -> AnyEvent:
+        """The instants within an event, from the beginning of the replay."""
+        origin_ns, change = self.origin_ns, msgspec.structs.replace
+        if not origin_ns:
+            return event
+        if isinstance(event, WorkloadsSubmitted) and event.deadline_ns is not None:
+            return change(event, deadline_ns=max(0, event.deadline_ns - origin_ns))
+        if isinstance(event, DeploymentRequested | WorkloadAdopted):
+            return change(event, spec=self._moved(event.spec))
+        if isinstance(event, MaintenancePlanned):
+            return change(event, start_ns=event.start_ns - origin_ns, end_ns=event.end_ns - origin_ns)
+        return event
 
     def _machine_event(self, at_ns: int, event: Any) -> MachineEvent | None:
         if isinstance(event, NodeJoined | NodeReturned):
@@ -130,13 +207,13 @@ class JournalTrace:
     def submissions(self) -> Iterator[Submission]:
         """Yield one submission a workload, with its recorded service time."""
         for batch in self._read():
+            at_ns = batch.at_ns - self.origin_ns
             for event in batch.events:
                 if isinstance(event, WorkloadsSubmitted):
-                    for copy in range(event.count):
-                        name = event.workload_id if event.count == 1 else f"{event.workload_id}/{copy}"
-                        yield self._submission(batch.at_ns, name, event, "")
+                    for name in copies(event.workload_id, event.count):
+                        yield self._submission(at_ns, name, event, "")
                 elif isinstance(event, WorkloadAdopted):
-                    yield self._submission(batch.at_ns, event.spec.workload_id, event.spec, event.node_id)
+                    yield self._submission(at_ns, event.spec.workload_id, event.spec, event.node_id)
 
     def _submission(self, at_ns: int, workload_id: str, spec: WorkloadsSubmitted, node_id: str) -> Submission:
         service_ns, exit_code = self._services.get(workload_id, (None, 0))
@@ -150,11 +227,15 @@ class JournalTrace:
             priority=spec.priority,
             service_ns=service_ns,
             exit_code=exit_code,
-            kill_at_ns=self._removed_ns.get(workload_id),
+            kill_at_ns=self._removal_ns(workload_id),
             estimate_ns=spec.estimate_ns,
             constraints=constraints or None,
             recorded_machine_id=node_id,
         )
+
+    def _removal_ns(self, workload_id: str) -> int | None:
+        at_ns = self._removed_ns.get(workload_id)
+        return None if at_ns is None else at_ns - self.origin_ns
 
     def demand(self) -> Iterator[Demand]:
         """Yield nothing: a journal has no demand curve."""

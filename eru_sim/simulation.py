@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backends.sim.driver import Observer
     from backends.sim.engine import EngineModel
     from eru_sim.checkpoint import Arguments, Checkpoint, ObservingPart, Part, Saver
-    from eru_sim.feed import Feed
+    from eru_sim.feed import Feed, RecordedFeed
     from eru_sim.journal_file import JournalFile
     from eru_sim.machines import Machines
     from eru_sim.metrics import Metrics
@@ -215,7 +215,7 @@ class _Run:
     machines: Machines
     config: CoreConfig
     core: Core
-    feed: Feed
+    feed: Feed | RecordedFeed
     metrics: Metrics
     outcomes: Outcomes
     observers: dict[str, ObservingPart]
@@ -226,11 +226,12 @@ class _Run:
 
 def _compose(arguments: Arguments, choice: PolicyChoice, saved: Checkpoint | None, progress: Progress | None) -> _Run:
     """Open the trace, choose the machines, and make a core that fits them."""
-    from eru_sim.feed import Feed, dimension_of
+    from eru_sim.feed import Feed, RecordedFeed, dimension_of
     from eru_sim.learning import learned_params
     from eru_sim.machines import choose_machines
     from eru_sim.metrics import Metrics
     from eru_sim.outcomes import Outcomes
+    from eru_sim.recording import ON_OTHER_MACHINES, JournalTrace
     from eru_sim.sources import open_source
     from scheduler import snapshot
     from scheduler.config import CoreConfig, PluginConfig, PolicyConfig, QueueConfig
@@ -241,6 +242,8 @@ def _compose(arguments: Arguments, choice: PolicyChoice, saved: Checkpoint | Non
     model = parse_engine(arguments.engine, arguments.seed)
     horizon_ns = None if arguments.horizon is None else parse_duration_ns(arguments.horizon, "horizon")
     trace = open_source(arguments.source, progress)
+    if arguments.engine is None and isinstance(trace, JournalTrace):
+        model = trace.engine_model(arguments.seed)
     horizon_ns = trace.horizon_ns if horizon_ns is None else horizon_ns
     machines = choose_machines(trace, arguments.cluster, arguments.failures, horizon_ns, arguments.seed)
     plugins = (PluginConfig("labels"), *(PluginConfig(name, params=params) for name, params in trace.plugins.items()))
@@ -264,15 +267,24 @@ def _compose(arguments: Arguments, choice: PolicyChoice, saved: Checkpoint | Non
         raise EruError(str(error)) from None
     notes = [f"Policy {choice.name} took {name} from the trace's work." for name in learned]
     assumptions = (*trace.assumptions, *notes)
-    feed = Feed(
-        config.dimensions,
-        machines.events,
-        trace.submissions(),
-        plugins=[plugin.name for plugin in plugins],
-        initial=arguments.initial,
-        with_images=model.image_pull_ns > 0,
-        topology=machines.topology,
-    )
+    feed: Feed | RecordedFeed
+    if isinstance(trace, JournalTrace) and arguments.engine is None:
+        assumptions = (*assumptions, trace.latencies())
+    if isinstance(trace, JournalTrace) and arguments.cluster == "trace" and arguments.failures is None:
+        recording = trace
+        feed = RecordedFeed(lambda: recording.arrivals(as_recorded=arguments.initial == "recorded"))
+    else:
+        if isinstance(trace, JournalTrace):
+            assumptions = (*assumptions, ON_OTHER_MACHINES)
+        feed = Feed(
+            config.dimensions,
+            machines.events,
+            trace.submissions(),
+            plugins=[plugin.name for plugin in plugins],
+            initial=arguments.initial,
+            with_images=model.image_pull_ns > 0,
+            topology=machines.topology,
+        )
     metrics, outcomes = Metrics(core), Outcomes(core)
     return _Run(
         arguments=arguments,

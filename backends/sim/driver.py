@@ -13,7 +13,7 @@ where the other was, and goes on as that one would have.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 
@@ -29,11 +29,11 @@ from scheduler.ports import Completion
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """An exogenous event that will happen, and for work what it does when it runs."""
+    """An exogenous event that will happen, and for work what it does when it runs: all copies, or each by its name."""
 
     at_ns: int
     event: AnyEvent
-    service: Service | None = None
+    service: Service | Mapping[str, Service] | None = None
 
 
 Observer = Callable[[int, Sequence[AnyEvent], Sequence[AnyCommand]], None]
@@ -185,8 +185,11 @@ class SimDriver:
         self._next_arrival = arrival
         self._arm_arrival()
 
-    def _expect(self, event: AnyEvent, service: Service) -> None:
-        if isinstance(event, WorkloadsSubmitted):
+    def _expect(self, event: AnyEvent, service: Service | Mapping[str, Service]) -> None:
+        if isinstance(service, Mapping):
+            for workload_id, own in service.items():
+                self.engine.expect(workload_id, own)
+        elif isinstance(event, WorkloadsSubmitted):
             if event.count == 1:
                 self.engine.expect(event.workload_id, service)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from backends.real.driver import DriverOptions, DriverStopped, LiveDriver
 from backends.real.gateway import Report
@@ -196,13 +196,13 @@ async def live(
     feed = scenario()
 
     def arrive(arrival: Arrival) -> None:
-        nonlocal_next = next(feed, None)
-        holder[-1].offer(world.machines.happen(arrival.event, arrival.service))
-        while nonlocal_next is not None and nonlocal_next.at_ns == world.clock.now_ns():
-            holder[-1].offer(world.machines.happen(nonlocal_next.event, nonlocal_next.service))
-            nonlocal_next = next(feed, None)
-        if nonlocal_next is not None:
-            arrange(nonlocal_next)
+        following = next(feed, None)
+        holder[-1].offer(world.machines.happen(arrival.event, cast(Service | None, arrival.service)))
+        while following is not None and following.at_ns == world.clock.now_ns():
+            holder[-1].offer(world.machines.happen(following.event, cast(Service | None, following.service)))
+            following = next(feed, None)
+        if following is not None:
+            arrange(following)
 
     def arrange(arrival: Arrival) -> None:
         world.clock.call_at(arrival.at_ns, lambda: arrive(arrival))
