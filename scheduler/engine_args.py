@@ -83,7 +83,8 @@ class EngineArguments:
 
     def note_told(self, workload_ids: Iterable[str]) -> None:
         """These workloads are started in this step, and need not be told of changes besides."""
-        self._told.update(workload_ids)
+        if self._resources.sharing:
+            self._told.update(workload_ids)
 
     def note_unsure(self, workload: Workload) -> None:
         """Nobody knows what this workload was told last: tell it what it shares at the end of the step."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from core_kit import details, node, published, spec, starts
+from core_kit import details, harness, node, published, spec, starts
 
 from scheduler.assignment import Assignment
 from scheduler.commands import AnyCommand, RemapWorkload, StartWorkload, StopWorkload, UpdateWorkload
@@ -814,3 +814,11 @@ def test_a_start_that_is_repeated_after_a_restart_says_the_same() -> None:
     assert again == first
     assert of_type(h.step(WorkloadStarted(workload_id="a", generation=1)), StartWorkload) == []
     assert isinstance(h.step(NodeJoined(node_id="z", capacity={})), list)
+
+
+def test_nothing_is_kept_of_starts_where_no_plugin_shares_anything() -> None:
+    h = harness()
+    h.step(node("n0", labels={"zone": "a"}))
+    h.submit("a", 1, 1, payloads={"labels": {"zone": ["a"]}})
+    h.submit("b", 1, 1, payloads={"labels": {"zone": ["a"]}})
+    assert (h.state_of("b"), len(h.core.state.engine_args._told)) == ("starting", 0)
