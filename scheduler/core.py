@@ -195,23 +195,25 @@ class Core:
         return self.planner.diagnose(self.planner.classes.by_id[self.workloads[workload_id].class_id])
 
     def _schedule(self) -> None:
-        state, ledger = self.state, self.ledger
+        state = self.state
         if state.cluster.nominated:
             self._preemption.place_nominated()
         self._discipline.run(self._placer)
         if state.preemptors:
             self._preemption.run()
-        if state.impatient:
-            self._reject_impatient()
+        if state.impatient and self._reject_impatient():
+            self._schedule()
+            return
         if state.deployments:
             state.deployments.sort(key=lambda asked: -asked[0].spec.priority)
             for event, request_class in state.deployments:
                 self._deploy(event, request_class)
             state.deployments.clear()
-            if ledger.marks_seen != ledger.marks.version:
+            if self.ledger.has_news:
                 self._schedule()
 
-    def _reject_impatient(self) -> None:
+    def _reject_impatient(self) -> bool:
+        """Reject what was to be placed in this step and was not. Whether there was any: others may go on then."""
         diagnoses: dict[int, str] = {}
         for workload in self.state.impatient:
             if workload.state is State.QUEUED:
@@ -219,6 +221,7 @@ class Core:
                     diagnoses[workload.class_id] = str(self.diagnose(workload.workload_id))
                 self.state.end(workload, Trigger.REFUSED, diagnoses[workload.class_id])
         self.state.impatient.clear()
+        return bool(diagnoses)
 
     def _on_deployment_requested(self, event: DeploymentRequested) -> None:
         spec = event.spec

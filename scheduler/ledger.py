@@ -331,12 +331,17 @@ class Ledger:
         if self._undo is not None:
             self._undo.append((self._mark, (row, marks, -change)))
 
+    @property
+    def has_news(self) -> bool:
+        """Whether anything was freed, or any mark changed, of which the queue has not taken note."""
+        return bool(self.freed_rows) or self.freed_pools or self.marks_seen != self.marks.version
+
     def take_note(self) -> bool:
-        """Whether anything was freed, or any mark changed, since this was last asked."""
-        freed = bool(self.freed_rows) or self.freed_pools or self.marks_seen != self.marks.version
+        """Whether there was any news; from now on there is none."""
+        had_news = self.has_news
         self.freed_rows.clear()
         self.freed_pools, self.marks_seen = False, self.marks.version
-        return freed
+        return had_news
 
     def pool_free(self, pool: str) -> int | None:
         """What is left of a cluster-wide pool; None where there is no limit."""

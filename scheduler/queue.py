@@ -144,8 +144,8 @@ class PendingQueue:
 
     def begin_pass(self, ledger: Ledger) -> bool:
         """Take over what the ledger noted as freed; return whether there is anything to try."""
-        if ledger.freed_pools or ledger.marks_seen != ledger.marks.version:
-            woken = ledger.freed_pools, ledger.marks_seen != ledger.marks.version
+        woken = ledger.freed_pools, ledger.marks_seen != ledger.marks.version
+        if any(woken):
             ledger.freed_pools, ledger.marks_seen = False, ledger.marks.version
             for class_id in [c for c in self._slots if self._is_woken(c, *woken)]:
                 self._make_ready(class_id)
@@ -232,9 +232,7 @@ class PendingQueue:
 
     def settle(self, ledger: Ledger) -> None:
         """Everything that waits has been refused."""
-        ledger.freed_rows.clear()
-        ledger.freed_pools = False
-        ledger.marks_seen = ledger.marks.version
+        ledger.take_note()
         self.begin_pass(ledger)
         while (ready := self.next_class()) is not None:
             self.block(ready[0])

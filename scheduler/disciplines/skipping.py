@@ -29,7 +29,7 @@ class SkippingDiscipline(Discipline):
     def run(self, placer: Placer) -> None:
         """Hand out classes until every one with waiting workloads has been refused."""
         queue, ledger = self.queue, placer.state.ledger
-        while queue.ready or ledger.freed_rows or ledger.freed_pools or ledger.marks_seen != ledger.marks.version:
+        while queue.ready or ledger.has_news:
             if not queue.begin_pass(ledger):
                 break
             self._work_off(placer)

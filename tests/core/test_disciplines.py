@@ -81,6 +81,16 @@ def test_removing_the_head_lets_the_next_one_go() -> None:
     assert order(h.step(RemovalRequested(workload_id="head"))) == ["b"]
 
 
+@pytest.mark.parametrize("discipline", ["fcfs", "easy", "conservative"])
+def test_a_head_that_is_rejected_lets_the_next_one_go_in_the_same_step(discipline: str) -> None:
+    h = queued(discipline)
+    h.step(node("n0", 10, 10))
+    h.submit("a", 6, 1, estimate_ns=10)
+    head = WorkloadsSubmitted(workload_id="head", request=(10, 1), estimate_ns=5, on_unschedulable="fail")
+    behind = WorkloadsSubmitted(workload_id="behind", request=(4, 1), estimate_ns=100)
+    assert starts(h.step(head, behind)) == [("behind", 1, "n0")]
+
+
 def test_a_head_that_no_open_node_could_take_blocks_nobody() -> None:
     h = queued("fcfs")
     h.step(node("large", 8, 9), node("small", 2, 9))

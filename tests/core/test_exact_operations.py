@@ -754,6 +754,15 @@ def test_a_placement_that_makes_room_wakes_who_waits_for_it() -> None:
     assert placements(h.submit("first", 1, 1, payloads=sit(1))) == {"first": "n0", "second": "n0"}
 
 
+def test_a_deployment_that_makes_room_wakes_who_waits_for_it() -> None:
+    h = Harness(CoreConfig(plugins=(PluginConfig("seats"),)), plugins=[Ring()])
+    h.step(node("n0", 100, 100, resources={"seats": 4}))
+    h.submit("second", 1, 1, payloads=sit(2))
+    assert h.state_of("second") == "queued"
+    commands = h.step(DeploymentRequested(spec=spec("first", 1, 1, payloads=sit(1))))
+    assert placements(commands) == {"first/0": "n0", "second": "n0"}
+
+
 def test_a_change_of_nothing_but_facts_about_things_wakes_who_waits() -> None:
     h = Harness(CoreConfig(plugins=(PluginConfig("gpu"),)), plugins=[GpuPlugin()])
     h.step(node("n0", resources={"gpu": {"model": "T4", "count": 1}}))
