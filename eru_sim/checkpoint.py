@@ -24,7 +24,7 @@ from scheduler.config import PolicyConfig
 from scheduler.events import AnyEvent
 from scheduler.journal import WriterState
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"eru checkpoint "
 _HASH_BYTES = 16
 _DEFAULT_EVERY = 100_000

@@ -1,10 +1,11 @@
 """Outcomes of a run: one row a workload, gathered batch by batch.
 
 Theory of operation. `Outcomes` stands beside a core and is shown every batch after the core has applied it. It keeps
-columns, not objects, and a dictionary of live workloads alone. A workload has ended when the core does not know it any
-more; the event that names it, or the published result, tells how. Whether a new start was a placement, and what went
-before it, follows from the commands and answers since the start before. One thing cannot be told apart: a late exit
-from a lost node and a removal that meet in one batch count as an exit.
+records of a few numbers, not objects, but for the live workloads: what was submitted is recorded at once, and what
+became of it at its end. A workload has ended when the core does not know it any more; the event that names it, or the
+published result, tells how. Whether a new start was a placement, and what went before it, follows from the commands and
+answers since the start before. One thing cannot be told apart: a late exit from a lost node and a removal that meet in
+one batch count as an exit.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -35,7 +37,6 @@ from scheduler.events import (
     WorkloadStopped,
 )
 from scheduler.lifecycle import State
-from scheduler.workload import Workload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,9 +47,9 @@ if TYPE_CHECKING:
     from scheduler.policies import Policy
 
 _UNKNOWN = -(1 << 63)
+_BLOCK = 1024
 _STATES = tuple(State)
 _CODE = {state: code for code, state in enumerate(_STATES)}
-_LIVE = len(_STATES)
 _PUBLISHED = {
     "rejected": State.REJECTED,
     "lost": State.LOST,
@@ -68,30 +69,73 @@ _STOP_FLAGS = {
 _ANY_STOP = _TO_HOLD | _TO_REPLACE | _TO_KILL | _TO_MOVE | _TO_MAKE_WAY | _IS_OVER
 
 
+class _Life(msgspec.Struct, gc=False):
+    """What has become of a workload so far. ``row`` is its place among all; ``node`` is -1 before the first."""
+
+    row: int
+    sequence: int
+    submitted_ns: int
+    flags: int = 0
+    generation: int = 0
+    node: int = -1
+    placed_ns: int = _UNKNOWN
+    started_ns: int = _UNKNOWN
+    placements: int = 0
+    evictions: int = 0
+    preemptions: int = 0
+    outcome: int = -1
+    ended_ns: int = _UNKNOWN
+    exit_code: int = _UNKNOWN
+
+
+_SUBMITTED = ("estimate_ns", "priority", "tenant", "app")
+"""What is kept of a submission, beside the ids and the request."""
+_ENDED = (
+    "row", "submitted_ns", "placed_ns", "started_ns", "placements", "evictions", "preemptions", "node", "outcome",
+    "ended_ns", "exit_code",
+)  # fmt: skip
+"""What is kept of the life of a workload that has ended."""
+
+
+class _Data(msgspec.Struct, kw_only=True):
+    """What `Outcomes` has gathered. Columns are int64, little-endian."""
+
+    submitted: dict[str, bytes]
+    ended: dict[str, bytes]
+    workload_ids: tuple[bytes, bytes]
+    job_ids: tuple[bytes, bytes]
+    tenants: list[str]
+    apps: list[str]
+    nodes: list[str]
+    live: dict[str, _Life]
+    being_killed: list[str]
+
+
 class Outcomes:
     """An observer of the driver: attach it to a core that has not stepped yet.
 
-    About 115 bytes a workload and 8 more a dimension, beside the texts of its ids; 120 more while it is live.
+    About 135 bytes a workload and 8 more a dimension, beside the texts of its ids; 200 more while it is live. What is
+    new is put into columns many at a time, as that costs less.
     """
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._live: dict[str, int] = {}
+        self._workloads = core.workloads
+        self._live: dict[str, _Life] = {}
         self._being_killed: dict[str, None] = {}
+        self._count = 0
+        self._new_ids: list[str] = []
+        self._new_specs: list[WorkloadsSubmitted] = []
+        self._over: list[_Life] = []
+        self._requests = [f"{dimension.name}_request" for dimension in core.config.dimensions]
+        self._submitted = {name: array("q") for name in (*_SUBMITTED, *self._requests)}
+        self._ended = {name: array("q") for name in _ENDED}
         self._workload_ids, self._job_ids = _Texts(), _Texts()
-        self._tenants, self._apps, self._nodes = _Categories(), _Categories(), _Categories()
-        self._requests = [array("q") for _ in core.config.dimensions]
-        self._priority, self._sequence = array("q"), array("q")
-        self._estimate_ns, self._submitted_ns = array("q"), array("q")
-        self._placed_ns, self._started_ns, self._ended_ns = array("q"), array("q"), array("q")
-        self._exit_code = array("q")
-        self._outcome, self._flags = array("b"), array("H")
-        self._generation, self._placements = array("i"), array("i")
-        self._evictions, self._preemptions = array("i"), array("i")
+        self._tenants, self._apps, self._nodes = _Codes(), _Codes(), _Codes()
 
     def __len__(self) -> int:
         """How many workloads there were so far."""
-        return len(self._outcome)
+        return self._count
 
     # -- what the driver tells --------------------------------------------------------------------------------------
 
@@ -99,10 +143,10 @@ class Outcomes:
         """Take in one step."""
         for event in events:
             kind = type(event)
-            if kind is WorkloadExited:
-                self._on_exited(at_ns, event)  # type: ignore[arg-type]
-            elif kind is WorkloadStarted:
+            if kind is WorkloadStarted:
                 self._on_started(at_ns, event)  # type: ignore[arg-type]
+            elif kind is WorkloadExited:
+                self._on_exited(at_ns, event)  # type: ignore[arg-type]
             elif kind is WorkloadsSubmitted:
                 self._on_submitted(at_ns, event, commands)  # type: ignore[arg-type]
             else:
@@ -113,45 +157,45 @@ class Outcomes:
             elif type(command) is StopWorkload:
                 self._on_stop(command)
             elif type(command) is PublishResult and command.outcome in _PUBLISHED:
-                row = self._live.get(command.subject)
-                if row is not None and self._is_gone(command.subject, row):
-                    self._end(row, command.subject, at_ns, _PUBLISHED[command.outcome])
+                life = self._live.get(command.subject)
+                if life is not None and self._is_gone(command.subject, life):
+                    self._end(life, command.subject, at_ns, _PUBLISHED[command.outcome])
 
     def _on_submitted(self, at_ns: int, event: WorkloadsSubmitted, commands: Sequence[AnyCommand]) -> None:
         """Record the copies that the core accepted. One that it does not know was rejected at once, or never was."""
-        for workload_id in copies(event.workload_id, event.count):
-            workload = self._core.workloads.get(workload_id)
-            row = self._live.get(workload_id)
-            if row is not None and not self._is_gone(workload_id, row):
+        for workload_id in (event.workload_id,) if event.count == 1 else copies(event.workload_id, event.count):
+            workload = self._workloads.get(workload_id)
+            life = self._live.get(workload_id)
+            if life is not None and not self._is_gone(workload_id, life):
                 continue
             if workload is not None and workload.spec is event:
-                self._add(workload_id, workload.spec, workload.submitted_ns, workload.sequence)
+                self._add(workload_id, event, workload.submitted_ns, workload.sequence)
             elif workload is None and _published(workload_id, commands) is State.REJECTED:
                 self._end(self._add(workload_id, event, at_ns, -1), workload_id, at_ns, State.REJECTED)
 
     def _on_adopted(self, at_ns: int, event: WorkloadAdopted) -> None:
-        workload = self._core.workloads.get(event.spec.workload_id)
+        workload = self._workloads.get(event.spec.workload_id)
         if workload is None or workload.spec is not event.spec:
             return
-        row = self._add(workload.workload_id, workload.spec, workload.submitted_ns, workload.sequence)
-        self._generation[row] = 1
-        self._started_ns[row] = at_ns
-        self._nodes.codes[row] = self._nodes.code(event.node_id)
+        life = self._add(workload.workload_id, workload.spec, workload.submitted_ns, workload.sequence)
+        life.generation = 1
+        life.started_ns = at_ns
+        life.node = self._nodes[event.node_id]
 
     def _on_started(self, at_ns: int, event: WorkloadStarted) -> None:
-        row = self._row_of(event.workload_id, event.generation)
-        if row is not None and not self._flags[row] & _CONFIRMED:
-            workload = self._core.workloads.get(event.workload_id)
+        life = self._live.get(event.workload_id)
+        if life is not None and life.generation == event.generation and not life.flags & _CONFIRMED:
+            workload = self._workloads.get(event.workload_id)
             if workload is None or workload.generation != event.generation or workload.row >= 0:
-                self._flags[row] |= _CONFIRMED
-                self._started_ns[row] = at_ns
+                life.flags |= _CONFIRMED
+                life.started_ns = at_ns
 
     def _on_exited(self, at_ns: int, event: WorkloadExited) -> None:
-        row = self._row_of(event.workload_id, event.generation)
-        if row is None or self._flags[row] & _IS_OVER or not self._is_gone(event.workload_id, row):
+        life = self._life_of(event.workload_id, event.generation)
+        if life is None or life.flags & _IS_OVER or not self._is_gone(event.workload_id, life):
             return
-        self._exit_code[row] = event.exit_code
-        self._end(row, event.workload_id, at_ns, State.FAILED if event.exit_code else State.COMPLETED)
+        outcome = State.FAILED if event.exit_code else State.COMPLETED
+        self._end(life, event.workload_id, at_ns, outcome, event.exit_code)
 
     def _on_other_event(self, at_ns: int, event: AnyEvent, commands: Sequence[AnyCommand]) -> None:
         if isinstance(event, WorkloadStopped):
@@ -161,137 +205,163 @@ class Outcomes:
         elif isinstance(event, WorkloadAdopted):
             self._on_adopted(at_ns, event)
         elif isinstance(event, RemovalRequested | DissociateRequested):
-            row = self._live.get(event.workload_id)
-            if row is not None and self._is_gone(event.workload_id, row):
+            life = self._live.get(event.workload_id)
+            if life is not None and self._is_gone(event.workload_id, life):
                 asked = State.KILLED if isinstance(event, RemovalRequested) else State.DISSOCIATED
                 outcome = _published(event.workload_id, commands) or asked
-                if outcome is State.KILLED and not self._flags[row] & (_TO_HOLD | _TO_KILL):
-                    self._note_left_node(row)
-                self._end(row, event.workload_id, at_ns, outcome)
+                if outcome is State.KILLED and not life.flags & (_TO_HOLD | _TO_KILL):
+                    _note_left_node(life)
+                self._end(life, event.workload_id, at_ns, outcome)
         elif isinstance(event, StartRequested):
-            row = self._live.get(event.workload_id)
-            if row is not None and self._flags[row] & _TO_HOLD:
-                self._flags[row] |= _RESTARTS
+            life = self._live.get(event.workload_id)
+            if life is not None and life.flags & _TO_HOLD:
+                life.flags |= _RESTARTS
         elif isinstance(event, NodeLost | NodeRemoved):
             for workload_id in list(self._being_killed):
-                row = self._live[workload_id]
-                if self._is_gone(workload_id, row):
-                    self._end(row, workload_id, at_ns, State.KILLED)
+                life = self._live[workload_id]
+                if self._is_gone(workload_id, life):
+                    self._end(life, workload_id, at_ns, State.KILLED)
 
     def _on_stopped(self, at_ns: int, event: WorkloadStopped) -> None:
-        row = self._row_of(event.workload_id, event.generation)
-        if row is None:
+        life = self._life_of(event.workload_id, event.generation)
+        if life is None:
             return
-        if self._flags[row] & _TO_KILL and self._is_gone(event.workload_id, row):
-            self._end(row, event.workload_id, at_ns, State.KILLED)
-        elif self._flags[row] & _TO_REPLACE:
-            self._flags[row] |= _RESTARTS
-        elif self._flags[row] & _TO_MAKE_WAY:
-            self._flags[row] |= _IS_OVER | _LEFT
-        elif self._flags[row] & (_TO_HOLD | _TO_MOVE):
-            self._flags[row] |= _IS_OVER
+        if life.flags & _TO_KILL and self._is_gone(event.workload_id, life):
+            self._end(life, event.workload_id, at_ns, State.KILLED)
+        elif life.flags & _TO_REPLACE:
+            life.flags |= _RESTARTS
+        elif life.flags & _TO_MAKE_WAY:
+            life.flags |= _IS_OVER | _LEFT
+        elif life.flags & (_TO_HOLD | _TO_MOVE):
+            life.flags |= _IS_OVER
 
     def _on_start_failed(self, event: WorkloadStartFailed) -> None:
-        row = self._row_of(event.workload_id, event.generation)
-        if row is None:
+        life = self._life_of(event.workload_id, event.generation)
+        if life is None:
             return
-        workload = self._core.workloads.get(event.workload_id)
-        if workload is None or workload.state is State.BACKOFF or self._flags[row] & _TO_MAKE_WAY:
-            self._flags[row] |= _LEFT
-        elif self._flags[row] & (_TO_REPLACE | _IS_SUCCESSOR):
-            self._flags[row] |= _RESTARTS
+        workload = self._workloads.get(event.workload_id)
+        if workload is None or workload.state is State.BACKOFF or life.flags & _TO_MAKE_WAY:
+            life.flags |= _LEFT
+        elif life.flags & (_TO_REPLACE | _IS_SUCCESSOR):
+            life.flags |= _RESTARTS
 
     def _on_start(self, at_ns: int, command: StartWorkload) -> None:
-        row = self._live.get(command.workload_id)
-        if row is None:
-            workload = self._core.workloads[command.workload_id]
-            row = self._add(workload.workload_id, workload.spec, workload.submitted_ns, workload.sequence)
-        elif command.generation == self._generation[row]:
+        life = self._live.get(command.workload_id)
+        if life is None:
+            workload = self._workloads[command.workload_id]
+            life = self._add(workload.workload_id, workload.spec, workload.submitted_ns, workload.sequence)
+        elif command.generation == life.generation:
             return
-        node = self._nodes.code(command.node_id)
-        flags = self._flags[row]
-        if flags & _RESTARTS and node == self._nodes.codes[row]:
-            self._flags[row] = _IS_SUCCESSOR if flags & _TO_REPLACE else 0
+        node, flags = self._nodes[command.node_id], life.flags
+        if flags & _RESTARTS and node == life.node:
+            life.flags = _IS_SUCCESSOR if flags & _TO_REPLACE else 0
         else:
-            if self._generation[row]:
-                self._note_left_node(row)
+            if life.generation:
+                _note_left_node(life)
             else:
-                self._placed_ns[row] = at_ns
-            self._placements[row] += 1
-            self._flags[row] = 0
-        self._generation[row] = command.generation
-        self._started_ns[row] = at_ns
-        self._nodes.codes[row] = node
-        self._being_killed.pop(command.workload_id, None)
+                life.placed_ns = at_ns
+            life.placements += 1
+            life.flags = 0
+        life.generation = command.generation
+        life.started_ns = at_ns
+        life.node = node
+        if self._being_killed:
+            self._being_killed.pop(command.workload_id, None)
 
     def _on_stop(self, command: StopWorkload) -> None:
-        row = self._row_of(command.workload_id, command.generation)
-        if row is None:
+        life = self._life_of(command.workload_id, command.generation)
+        if life is None:
             return
         flag = _STOP_FLAGS[command.reason]
-        if command.reason == "preempt" and not self._flags[row] & flag:
-            self._preemptions[row] += 1
-        self._flags[row] = self._flags[row] & ~_ANY_STOP | flag
+        if command.reason == "preempt" and not life.flags & flag:
+            life.preemptions += 1
+        life.flags = life.flags & ~_ANY_STOP | flag
         if command.reason == "kill":
             self._being_killed[command.workload_id] = None
 
-    # -- rows -------------------------------------------------------------------------------------------------------
+    # -- records ----------------------------------------------------------------------------------------------------
 
-    def _add(self, workload_id: str, spec: WorkloadsSubmitted, submitted_ns: int, sequence: int) -> int:
-        row = len(self._outcome)
-        self._live[workload_id] = row
-        self._workload_ids.append(workload_id)
-        self._job_ids.append(spec.job_id)
-        self._tenants.append(spec.tenant)
-        self._apps.append(spec.app)
-        self._nodes.codes.append(-1)
-        for column, amount in zip(self._requests, spec.request, strict=True):
-            column.append(amount)
-        self._priority.append(spec.priority)
-        self._sequence.append(sequence)
-        self._estimate_ns.append(_UNKNOWN if spec.estimate_ns is None else spec.estimate_ns)
-        self._submitted_ns.append(submitted_ns)
-        for column in (self._placed_ns, self._started_ns, self._ended_ns, self._exit_code):
-            column.append(_UNKNOWN)
-        self._outcome.append(_LIVE)
-        for counts in (self._generation, self._placements, self._evictions, self._preemptions):
-            counts.append(0)
-        self._flags.append(0)
-        return row
+    def _add(self, workload_id: str, spec: WorkloadsSubmitted, submitted_ns: int, sequence: int) -> _Life:
+        life = self._live[workload_id] = _Life(self._count, sequence, submitted_ns)
+        self._count += 1
+        self._new_ids.append(workload_id)
+        self._new_specs.append(spec)
+        if len(self._new_ids) >= _BLOCK:
+            self._pack()
+        return life
 
-    def _row_of(self, workload_id: str, generation: int) -> int | None:
-        """The row of a live workload, if that is its present generation."""
-        row = self._live.get(workload_id)
-        return row if row is not None and self._generation[row] == generation else None
+    def _life_of(self, workload_id: str, generation: int) -> _Life | None:
+        """The record of a live workload, if that is its present generation."""
+        life = self._live.get(workload_id)
+        return life if life is not None and life.generation == generation else None
 
-    def _is_gone(self, workload_id: str, row: int) -> bool:
+    def _is_gone(self, workload_id: str, life: _Life) -> bool:
         """Whether the core has forgotten the workload; another one of the same id may be there by now."""
-        workload = self._core.workloads.get(workload_id)
-        return workload is None or workload.sequence != self._sequence[row]
+        workload = self._workloads.get(workload_id)
+        return workload is None or workload.sequence != life.sequence
 
-    def _note_left_node(self, row: int) -> None:
-        """It was placed, and is not there any more: evicted, unless it left otherwise."""
-        if self._generation[row] and not self._flags[row] & _LEFT:
-            self._evictions[row] += 1
-
-    def _end(self, row: int, workload_id: str, at_ns: int, outcome: State) -> None:
-        self._outcome[row] = _CODE[outcome]
-        self._ended_ns[row] = at_ns
-        if self._live.get(workload_id) == row:
+    def _end(self, life: _Life, workload_id: str, at_ns: int, outcome: State, exit_code: int = _UNKNOWN) -> None:
+        life.outcome = _CODE[outcome]
+        life.ended_ns = at_ns
+        life.exit_code = exit_code
+        self._over.append(life)
+        if len(self._over) >= _BLOCK:
+            self._pack()
+        if self._live.get(workload_id) is life:
             del self._live[workload_id]
-        self._being_killed.pop(workload_id, None)
+        if self._being_killed:
+            self._being_killed.pop(workload_id, None)
+
+    def _pack(self) -> None:
+        """Put what is new, and what has ended since, into the columns."""
+        specs = self._new_specs
+        self._workload_ids.extend(self._new_ids)
+        self._job_ids.extend([spec.job_id for spec in specs])
+        numbers = (
+            [_UNKNOWN if spec.estimate_ns is None else spec.estimate_ns for spec in specs],
+            [spec.priority for spec in specs],
+            [self._tenants[spec.tenant] for spec in specs],
+            [self._apps[spec.app] for spec in specs],
+            *([spec.request[place] for spec in specs] for place in range(len(self._requests))),
+        )
+        for column, more in zip(self._submitted.values(), numbers, strict=True):
+            column += array("q", more)
+        for name, column in self._ended.items():
+            column += array("q", [*map(attrgetter(name), self._over)])
+        self._new_ids.clear()
+        self._new_specs.clear()
+        self._over.clear()
 
     # -- checkpoints ------------------------------------------------------------------------------------------------
 
     def dump(self) -> bytes:
-        """Return everything gathered so far as MessagePack, numbers little-endian."""
-        data = {name: _to_data(value) for name, value in vars(self).items() if name != "_core"}
+        """Return everything gathered so far as MessagePack."""
+        self._pack()
+        data = _Data(
+            submitted={name: _to_bytes(column) for name, column in self._submitted.items()},
+            ended={name: _to_bytes(column) for name, column in self._ended.items()},
+            workload_ids=self._workload_ids.dump(),
+            job_ids=self._job_ids.dump(),
+            tenants=list(self._tenants),
+            apps=list(self._apps),
+            nodes=list(self._nodes),
+            live=self._live,
+            being_killed=list(self._being_killed),
+        )
         return msgspec.msgpack.encode(data)
 
     def load(self, data: bytes) -> None:
         """Take over what was dumped with a core in the same state. msgspec.DecodeError for other data."""
-        for name, value in msgspec.msgpack.decode(data).items():
-            _set_data(getattr(self, name), value)
+        saved = msgspec.msgpack.decode(data, type=_Data)
+        self._submitted = {name: _from_bytes(saved.submitted[name]) for name in self._submitted}
+        self._ended = {name: _from_bytes(saved.ended[name]) for name in self._ended}
+        self._workload_ids.load(*saved.workload_ids)
+        self._job_ids.load(*saved.job_ids)
+        for codes, texts in ((self._tenants, saved.tenants), (self._apps, saved.apps), (self._nodes, saved.nodes)):
+            codes.update({text: code for code, text in enumerate(texts)})
+        self._live = saved.live
+        self._being_killed = dict.fromkeys(saved.being_killed)
+        self._count = len(self._submitted["priority"])
 
     # -- result -----------------------------------------------------------------------------------------------------
 
@@ -313,42 +383,50 @@ class Outcomes:
         import numpy as np
         import pandas as pd
 
-        outcome = np.array(self._outcome, dtype=np.int8)
-        evictions = np.array(self._evictions, dtype=np.int32)
-        for workload_id, row in self._live.items():
-            workload = self._core.workloads[workload_id]
-            outcome[row] = _CODE[workload.state]
-            if self._is_evicted(workload, row):
-                evictions[row] += 1
-        exit_code = pd.array(np.array(self._exit_code, dtype=np.int64), dtype="Int64")
-        exit_code[_ints(self._exit_code) == _UNKNOWN] = pd.NA
-        names = [dimension.name for dimension in self._core.config.dimensions]
-        requests = zip(names, self._requests, strict=True)
+        self._pack()
+        submitted = {name: np.array(column, dtype=np.int64) for name, column in self._submitted.items()}
+        ended = self._all_ended()
+        exit_code = pd.array(ended["exit_code"], dtype="Int64")
+        exit_code[ended["exit_code"] == _UNKNOWN] = pd.NA
+        states = pd.Index([*map(str, _STATES)], dtype="str")
         return pd.DataFrame(
             {
                 "workload_id": self._workload_ids.series(),
                 "job_id": self._job_ids.series(),
-                "tenant": self._tenants.categorical(),
-                "app": self._apps.categorical(),
-                "priority": _ints(self._priority),
-                **{f"{name}_request": _ints(column) for name, column in requests},
-                "estimate_s": _seconds(self._estimate_ns),
-                "submitted_s": _seconds(self._submitted_ns),
-                "placed_s": _seconds(self._placed_ns),
-                "started_s": _seconds(self._started_ns),
-                "ended_s": _seconds(self._ended_ns),
-                "outcome": pd.Categorical.from_codes(outcome, categories=pd.Index([*map(str, _STATES)], dtype="str")),
-                "node_id": self._nodes.categorical(),
-                "placements": np.array(self._placements, dtype=np.int32),
-                "evictions": evictions,
-                "preemptions": np.array(self._preemptions, dtype=np.int32),
+                "tenant": self._tenants.categorical(submitted["tenant"]),
+                "app": self._apps.categorical(submitted["app"]),
+                "priority": submitted["priority"],
+                **{name: submitted[name] for name in self._requests},
+                "estimate_s": _seconds(submitted["estimate_ns"]),
+                "submitted_s": _seconds(ended["submitted_ns"]),
+                "placed_s": _seconds(ended["placed_ns"]),
+                "started_s": _seconds(ended["started_ns"]),
+                "ended_s": _seconds(ended["ended_ns"]),
+                "outcome": pd.Categorical.from_codes(ended["outcome"].astype(np.int8), categories=states),
+                "node_id": self._nodes.categorical(ended["node"]),
+                "placements": ended["placements"].astype(np.int32),
+                "evictions": ended["evictions"].astype(np.int32),
+                "preemptions": ended["preemptions"].astype(np.int32),
                 "exit_code": exit_code,
             }
         )
 
-    def _is_evicted(self, workload: Workload, row: int) -> bool:
-        """Whether a live workload had to leave its node, and has not been placed again."""
-        return bool(workload.row < 0 and self._generation[row] and not self._flags[row] & _LEFT)
+    def _all_ended(self) -> dict[str, NDArray[np.int64]]:
+        """The columns of `_ENDED` in the order of submission; of what is live, as it is now."""
+        import numpy as np
+
+        lives = []
+        for workload_id, life in self._live.items():
+            workload = self._workloads[workload_id]
+            left = bool(workload.row < 0 and life.generation and not life.flags & _LEFT)
+            outcome = _CODE[workload.state]
+            lives.append(msgspec.structs.replace(life, outcome=outcome, evictions=life.evictions + left))
+        columns = {
+            name: np.array(column + array("q", map(attrgetter(name), lives)), dtype=np.int64)
+            for name, column in self._ended.items()
+        }
+        order = np.argsort(columns["row"])
+        return {name: column[order] for name, column in columns.items()}
 
 
 def outcomes_of_journal(
@@ -382,88 +460,82 @@ def _published(workload_id: str, commands: Sequence[AnyCommand]) -> State | None
     return None
 
 
-def _to_data(value: Any) -> Any:
-    if isinstance(value, array):
-        copy = value[:]
-        if sys.byteorder == "big":
-            copy.byteswap()
-        return copy.tobytes()
-    if isinstance(value, list):
-        return [_to_data(item) for item in value]
-    if isinstance(value, _Texts | _Categories):
-        return {name: _to_data(item) for name, item in vars(value).items()}
-    return bytes(value) if isinstance(value, bytearray) else dict(value)
+def _note_left_node(life: _Life) -> None:
+    """It was placed, and is not there any more: evicted, unless it left otherwise."""
+    if life.generation and not life.flags & _LEFT:
+        life.evictions += 1
 
 
-def _set_data(value: Any, data: Any) -> None:
-    """Fill what is still empty from what `_to_data` gave."""
-    if isinstance(value, array):
-        del value[:]
-        value.frombytes(data)
-        if sys.byteorder == "big":
-            value.byteswap()
-    elif isinstance(value, list):
-        for item, given in zip(value, data, strict=True):
-            _set_data(item, given)
-    elif isinstance(value, _Texts | _Categories):
-        for name, given in data.items():
-            _set_data(getattr(value, name), given)
-    elif isinstance(value, bytearray):
-        value[:] = data
-    else:
-        value.update(data)
+def _to_bytes(numbers: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _from_bytes(data: bytes) -> array[int]:
+    numbers = array("q")
+    numbers.frombytes(data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
 
 
 class _Texts:
-    """A column of texts in two buffers, as Arrow has them."""
+    """A column of texts in one buffer, and how many bytes each has."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
-        self._ends = array("q", [0])
+        self._lengths = array("q")
 
-    def append(self, text: str) -> None:
-        self._bytes += text.encode("utf-8", "replace")
-        self._ends.append(len(self._bytes))
+    def extend(self, texts: list[str]) -> None:
+        """Add many."""
+        together = "".join(texts)
+        if together.isascii():
+            self._bytes += together.encode("ascii")
+            self._lengths += array("q", [*map(len, texts)])
+        else:
+            encoded = [text.encode("utf-8", "replace") for text in texts]
+            self._bytes += b"".join(encoded)
+            self._lengths += array("q", [*map(len, encoded)])
+
+    def dump(self) -> tuple[bytes, bytes]:
+        """Return the bytes of all, and how many each has."""
+        return bytes(self._bytes), _to_bytes(self._lengths)
+
+    def load(self, data: bytes, lengths: bytes) -> None:
+        """Take over what was dumped."""
+        self._bytes, self._lengths = bytearray(data), _from_bytes(lengths)
 
     def series(self) -> pd.Series[str]:
+        """Return the column."""
+        import numpy as np
         import pandas as pd
         import pyarrow
 
-        buffers = pyarrow.py_buffer(bytes(self._ends)), pyarrow.py_buffer(bytes(self._bytes))
-        texts = pyarrow.LargeStringArray.from_buffers(len(self._ends) - 1, *buffers)
+        ends = np.cumsum(array("q", [0]) + self._lengths, dtype=np.int64)
+        buffers = pyarrow.py_buffer(ends.tobytes()), pyarrow.py_buffer(bytes(self._bytes))
+        texts = pyarrow.LargeStringArray.from_buffers(len(self._lengths), *buffers)
         return pd.Series(texts, dtype="str")
 
 
-class _Categories:
-    """A column of texts of which there are few: a code each, -1 for none."""
+class _Codes(dict[str, int]):
+    """The code of every text of which there are few; a new text gets the next."""
 
-    def __init__(self) -> None:
-        self.codes = array("i")
-        self._known: dict[str, int] = {}
+    def __missing__(self, text: str) -> int:
+        code = self[text] = len(self)
+        return code
 
-    def code(self, text: str) -> int:
-        return self._known.setdefault(text, len(self._known))
-
-    def append(self, text: str) -> None:
-        self.codes.append(self.code(text))
-
-    def categorical(self) -> pd.Categorical:
+    def categorical(self, codes: NDArray[np.int64]) -> pd.Categorical:
+        """Return a column of codes, -1 for none, as categories."""
         import numpy as np
         import pandas as pd
 
-        codes = np.array(self.codes, dtype=np.int32)
-        return pd.Categorical.from_codes(codes, categories=pd.Index(list(self._known), dtype="str"))
+        return pd.Categorical.from_codes(codes.astype(np.int32), categories=pd.Index(list(self), dtype="str"))
 
 
-def _ints(column: array[int]) -> NDArray[np.int64]:
+def _seconds(amounts: NDArray[np.int64]) -> NDArray[np.float64]:
     import numpy as np
 
-    return np.array(column, dtype=np.int64)
-
-
-def _seconds(column: array[int]) -> NDArray[np.float64]:
-    import numpy as np
-
-    amounts = _ints(column)
     seconds: NDArray[np.float64] = np.where(amounts == _UNKNOWN, np.nan, amounts / 1e9)
     return seconds

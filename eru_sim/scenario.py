@@ -436,7 +436,7 @@ def _drawn(source: str) -> str:
 def _check_values(cells: Mapping[str, Cell]) -> None:
     """Raise EruError for a value that no replay would take; it is better to know before the first run."""
     from eru_sim.options import choose_policy, choose_queue, parse_duration_ns, parse_engine, parse_overcommit
-    from eru_sim.simulation import ReplayResult, replay
+    from eru_sim.simulation import replay
 
     checks: dict[str, Callable[[Any], object]] = {
         "engine": lambda text: parse_engine(text, 0),
@@ -447,9 +447,7 @@ def _check_values(cells: Mapping[str, Cell]) -> None:
         "queue": choose_queue,
         "warm_up": lambda value: parse_duration_ns(value, "warm_up"),
     }
-    taken = {*inspect.signature(replay).parameters}
-    if "outcomes" in ReplayResult.__dataclass_fields__:
-        taken.add("warm_up")  # which is applied to the outcomes
+    taken = {*inspect.signature(replay).parameters, "warm_up"}  # which is applied to the outcomes
     runs = [cell.run(0, 0) for cell in cells.values()]
     for key in KEYS:
         values = dict.fromkeys(run.arguments[key] for run in runs if key in run.arguments)

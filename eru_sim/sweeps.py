@@ -312,10 +312,8 @@ def metrics_of(result: ReplayResult, warm_up_s: float = 0.0) -> dict[str, Any]:
             columns[name] = jsonable(value)
     allocated = [name for name in result.nodes if str(name).endswith("_allocated")]
     columns["nodes_in_use_at_end"] = int((result.nodes[allocated] > 0).any(axis=1).sum()) if allocated else 0
-    outcomes = getattr(result, "outcomes", None)
-    if outcomes is not None:
-        found = {name: jsonable(value) for name, value in work_metrics(outcomes, warm_up_s).items()}
-        columns |= found if warm_up_s else {**found, **columns}
+    found = {name: jsonable(value) for name, value in work_metrics(result.outcomes, warm_up_s).items()}
+    columns |= found if warm_up_s else {**found, **columns}
     if warm_up_s:
         columns.update(_utilisation_after(result, warm_up_s))
     return columns

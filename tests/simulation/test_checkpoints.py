@@ -315,7 +315,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_left_alone(tmp_path: Path, 
         (whole[:-1], "is damaged or cut off"),
         (whole[:20], "is damaged or cut off"),
         (whole[:300] + bytes([whole[300] ^ 1]) + whole[301:], "is damaged or cut off"),
-        (whole.replace(b"checkpoint 1\n", b"checkpoint 9\n", 1), "has version 9; this build reads version 1"),
+        (whole.replace(b"checkpoint 2\n", b"checkpoint 9\n", 1), "has version 9; this build reads version 2"),
     ):
         halfway.write_bytes(content)
         part = (tmp_path / "j.part").read_bytes()

@@ -287,8 +287,8 @@ def test_memory_of_a_workload_is_small(world: Watched) -> None:
     world.harness.core.step(world.at_s * S, [spec])
     tracemalloc.start()
     world.outcomes.observe(world.at_s * S, [spec], [])
-    for row, workload_id in enumerate(list(world.harness.core.workloads)):
-        world.outcomes._end(row, workload_id, 0, world.harness.core.workloads[workload_id].state)
+    for workload_id, life in list(world.outcomes._live.items()):
+        world.outcomes._end(life, workload_id, 0, world.harness.core.workloads[workload_id].state)
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert len(world.outcomes) == 20_000
