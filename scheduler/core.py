@@ -131,7 +131,7 @@ class Core:
             for event in events:
                 handlers[type(event)](event)
             self._schedule()
-        if self.state.touched_rollouts:
+        if self.state.replacements.touched:
             self._replacements.go_on()
         if self.ledger.slots:
             self.state.engine_args.finish_step(self.on_row, commands)

@@ -190,7 +190,7 @@ class NodeEvents:
             if workload.state is State.STOPPING:
                 self.state.command_stop(workload)
             elif workload.update is not None:
-                self.state.command_update(workload)
+                self.state.updates.command(workload)
 
     def _on_node_removed(self, event: NodeRemoved) -> None:
         node = self._node(event.node_id, *_PRESENT, NodeState.LOST)

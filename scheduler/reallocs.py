@@ -7,13 +7,105 @@ the update, what is not needed any more is given back; when it has not, what was
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from scheduler.cluster import GONE
+from scheduler.commands import Outcome, UpdateWorkload
 from scheduler.events import ReallocRequested, WorkloadsSubmitted, WorkloadUpdated, WorkloadUpdateFailed
+from scheduler.ledger import Claim
 from scheduler.lifecycle import State
-from scheduler.state import CoreState, Handlers
-from scheduler.workload import Workload
+from scheduler.operations import program_of
+from scheduler.resources import Assignments
+from scheduler.types import NodeIndex
+from scheduler.workload import Update, Workload
+
+if TYPE_CHECKING:
+    from scheduler.state import CoreState, Handlers
+
+
+class Updates:
+    """The updates under way of one core: what a workload holds until the engine has answered."""
+
+    def __init__(self, state: CoreState) -> None:
+        self.state = state
+
+    def begin(
+        self, workload: Workload, spec: WorkloadsSubmitted, assignments: Assignments | None, operation_id: str
+    ) -> None:
+        """Have the workload hold what it will, and still what it does; ValueError where that does not fit."""
+        row = workload.row
+        before = self.state.claim_of(workload)
+        request_class = self.state.admit(spec, workload.failed_rows)
+        after = self.state.resources.claim(request_class, row, assignments)
+        growth = after.surplus(before)
+        short = self._shortage(row, growth)
+        if short:
+            raise ValueError(f"it does not fit on its node: {short}")
+        self.state.ledger.hold(row, growth)
+        workload.update = Update(
+            spec=workload.spec,
+            assignments=workload.assignments,
+            surplus=before.surplus(after),
+            operation_id=operation_id,
+        )
+        workload.assignments = assignments or None
+        self.state.respecify(workload, spec)
+        workload.revision += 1
+
+    def command(self, workload: Workload) -> None:
+        """Have the engine apply what the workload holds now."""
+        request_class = self.state.planner.classes.by_id[workload.class_id]
+        update = workload.update
+        assert update is not None
+        self.state.results.commands.append(
+            UpdateWorkload(
+                workload_id=workload.workload_id,
+                generation=workload.generation,
+                node_id=self.state.cluster.nodes[workload.row].node_id,
+                revision=workload.revision,
+                engine_args=self.state.engine_args.of(request_class, workload.row, workload.assignments),
+            )
+        )
+        update.timer = self.state.timers.add_deadline(
+            "update", self.state.at_ns + self.state.config.deadline_ns, workload.workload_id, workload.generation
+        )
+
+    def finish(self, workload: Workload, failure: str = "") -> None:
+        """The engine has applied an update, or has not: give back what is not needed."""
+        update = workload.update
+        assert update is not None
+        if not failure:
+            self.state.ledger.drop(workload.row, update.surplus)
+            self.answer(workload, "updated")
+            return
+        tried = self.state.resources.claim(
+            self.state.planner.classes.by_id[workload.class_id], workload.row, workload.assignments
+        ).plus(update.surplus)
+        workload.assignments = update.assignments
+        self.state.respecify(workload, program_of(workload.spec).of(update.spec))
+        self.answer(workload, "update_failed", failure)
+        self.state.engine_args.note_unsure(workload)
+        self.state.ledger.drop(workload.row, tried.surplus(self.state.claim_of(workload)))
+
+    def answer(self, workload: Workload, outcome: Outcome, detail: str = "") -> None:
+        """The update under way is over: tell whoever asked for it."""
+        update = workload.update
+        assert update is not None
+        workload.update = None
+        if update.operation_id:
+            self.state.results.answer(update.operation_id, workload.workload_id, outcome, detail)
+
+    def _shortage(self, row: NodeIndex, claim: Claim) -> str:
+        """The first thing of which there is less free on a row than claimed, with both figures; "" where all fits."""
+        for name, free, amount in zip(
+            self.state.dimension_names, self.state.ledger.free[:, row], claim.request, strict=True
+        ):
+            if 0 < amount > free:
+                return f"{free} of {name} are free of which {amount} are asked"
+        shortages = (self.state.ledger.slots[plugin].shortage(row, amounts) for plugin, amounts in claim.slots.items())
+        return next(filter(None, shortages), "")
 
 
 class ReallocEvents:
@@ -39,12 +131,12 @@ class ReallocEvents:
                 raise ValueError("it does not fit on its node: what it asks for is not free there")
             if event.operation_id in state.results.operations:
                 raise ValueError("an operation of this id is under way")
-            state.begin_update(workload, spec, assignments, event.operation_id)
+            state.updates.begin(workload, spec, assignments, event.operation_id)
         except ValueError as error:
             state.results.refuse(event.workload_id, str(error), event.operation_id)
             return
         state.results.open(event.operation_id, "realloc", 1)
-        state.command_update(workload)
+        state.updates.command(workload)
 
     def _changeable(self, workload_id: str) -> Workload:
         workload = self.state.workloads.get(workload_id)
@@ -90,9 +182,9 @@ class ReallocEvents:
         workload = self._current(event)
         if workload is not None:
             self.state.counters.updated += 1
-            self.state.finish_update(workload)
+            self.state.updates.finish(workload)
 
     def _on_update_failed(self, event: WorkloadUpdateFailed) -> None:
         workload = self._current(event)
         if workload is not None:
-            self.state.finish_update(workload, event.reason or "the engine gave no reason")
+            self.state.updates.finish(workload, event.reason or "the engine gave no reason")

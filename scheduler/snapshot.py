@@ -63,7 +63,7 @@ def dump(core: Core) -> bytes:
             on_row=[list(held) for held in core.on_row],
             fences=list(state.fences),
             operations=list(core.operations.values()),
-            replacements=list(state.replacements.values()),
+            replacements=list(state.replacements.under_way.values()),
             windows=list(state.windows.values()),
             gathering=list(state.gangs.gathering),
             budgets=[(*key, most) for key, most in state.budgets.items()],
@@ -102,7 +102,7 @@ def load(data: bytes, *, plugins: Sequence[ResourcePlugin] = (), policy_factory:
         state.fences.add(fence)
         core.ledger.hold(fence.row, fence.claim, as_found=True)
     core.operations.update({operation.operation_id: operation for operation in snapshot.operations})
-    state.replacements.update({rollout.operation_id: rollout for rollout in snapshot.replacements})
+    state.replacements.under_way.update({rollout.operation_id: rollout for rollout in snapshot.replacements})
     state.gangs.gathering.update({name: core.workloads[name] for name in snapshot.gathering})
     state.windows.update({window.window_id: window for window in snapshot.windows})
     state.budgets.update({(app, job_id): most for app, job_id, most in snapshot.budgets})

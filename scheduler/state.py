@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from scheduler.cluster import Cluster, Node, NodeState
-from scheduler.commands import Outcome, StartWorkload, StopReason, StopWorkload, UpdateWorkload
+from scheduler.commands import Outcome, StartWorkload, StopReason, StopWorkload
 from scheduler.config import CoreConfig
 from scheduler.disciplines import make_discipline
 from scheduler.engine_args import EngineArguments
@@ -18,17 +18,19 @@ from scheduler.fences import Fences
 from scheduler.gangs import Gangs
 from scheduler.ledger import Claim, Ledger
 from scheduler.lifecycle import PARTITION, State, Trigger, advance
-from scheduler.operations import Counters, Program, Replacement, Results, program_of
+from scheduler.operations import Counters, Results
 from scheduler.plan import Planner, Shares
 from scheduler.policies import Policy
 from scheduler.ports import ExactPlugin, ResourcePlugin
+from scheduler.reallocs import Updates
+from scheduler.replacements import Replacements
 from scheduler.request_classes import Asked, RequestClass
 from scheduler.resources import Assignments, Resources
 from scheduler.tenants import TenantUsage
 from scheduler.timers import Timer, Timers
 from scheduler.types import NodeIndex
 from scheduler.windows import Window
-from scheduler.workload import Fence, Update, Workload
+from scheduler.workload import Fence, Workload
 
 _ENDED_AS: dict[State, Outcome] = {
     State.COMPLETED: "completed",
@@ -73,10 +75,6 @@ class CoreState:
         self.fences = Fences()
         self.apps: dict[tuple[str, str], dict[NodeIndex, int]] = {}
         """By app and entrypoint, how many copies are placed on which row."""
-        self.replacements: dict[str, Replacement] = {}
-        """The rollouts under way, by operation id."""
-        self.touched_rollouts: dict[str, None] = {}
-        """Rollouts in which a workload's part ended in this step: the next may begin."""
         self.windows: dict[str, Window] = {}
         """The maintenance windows that are not over, by id."""
         self.state_counts: dict[State, int] = dict.fromkeys(State, 0)
@@ -93,6 +91,8 @@ class CoreState:
         self.tenants = TenantUsage(len(config.dimensions)) if self.discipline.uses_tenants else None
         """What tenants hold; None where nobody asks."""
         self.gangs = Gangs(self)
+        self.replacements = Replacements(self)
+        self.updates = Updates(self)
         self.preemptors: dict[str, Workload] = {}
         """Those that may preempt, by id; some may be queued no more."""
         self.budgets: dict[tuple[str, str], int] = {}
@@ -158,7 +158,7 @@ class CoreState:
     def command_start(self, workload: Workload) -> None:
         """Have the present generation started on the row that holds it; with that, an update under way is applied."""
         if workload.update is not None:
-            self.finish_update(workload)
+            self.updates.finish(workload)
         request_class = self.planner.classes.by_id[workload.class_id]
         engine_args = None
         if request_class.asked is not None:
@@ -176,24 +176,6 @@ class CoreState:
         )
         workload.timer = self.timers.add_deadline(
             "start", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
-        )
-
-    def command_update(self, workload: Workload) -> None:
-        """Have the engine apply what the workload holds now."""
-        request_class = self.planner.classes.by_id[workload.class_id]
-        update = workload.update
-        assert update is not None
-        self.results.commands.append(
-            UpdateWorkload(
-                workload_id=workload.workload_id,
-                generation=workload.generation,
-                node_id=self.cluster.nodes[workload.row].node_id,
-                revision=workload.revision,
-                engine_args=self.engine_args.of(request_class, workload.row, workload.assignments),
-            )
-        )
-        update.timer = self.timers.add_deadline(
-            "update", self.at_ns + self.config.deadline_ns, workload.workload_id, workload.generation
         )
 
     def command_stop(self, workload: Workload) -> None:
@@ -349,7 +331,7 @@ class CoreState:
         workload.row = -1
         workload.assignments = None
         if workload.update is not None:
-            self._answer_update(workload, "refused", "superseded: the workload left its node")
+            self.updates.answer(workload, "refused", "superseded: the workload left its node")
         if fence:
             assert claim is not None
             self.fences.add(
@@ -361,61 +343,6 @@ class CoreState:
         else:
             self.ledger.drop(row, claim)
         self.note_drained(self.cluster.nodes[row])
-
-    def _answer_update(self, workload: Workload, outcome: Outcome, detail: str = "") -> None:
-        update = workload.update
-        assert update is not None
-        workload.update = None
-        if update.operation_id:
-            self.results.answer(update.operation_id, workload.workload_id, outcome, detail)
-
-    def begin_update(
-        self, workload: Workload, spec: WorkloadsSubmitted, assignments: Assignments | None, operation_id: str
-    ) -> None:
-        """Have the workload hold what it will, and still what it does; ValueError where that does not fit."""
-        row = workload.row
-        before = self.claim_of(workload)
-        request_class = self.admit(spec, workload.failed_rows)
-        after = self.resources.claim(request_class, row, assignments)
-        growth = after.surplus(before)
-        short = self._shortage(row, growth)
-        if short:
-            raise ValueError(f"it does not fit on its node: {short}")
-        self.ledger.hold(row, growth)
-        workload.update = Update(
-            spec=workload.spec,
-            assignments=workload.assignments,
-            surplus=before.surplus(after),
-            operation_id=operation_id,
-        )
-        workload.assignments = assignments or None
-        self.respecify(workload, spec)
-        workload.revision += 1
-
-    def _shortage(self, row: NodeIndex, claim: Claim) -> str:
-        """The first thing of which there is less free on a row than claimed, with both figures; "" where all fits."""
-        for name, free, amount in zip(self.dimension_names, self.ledger.free[:, row], claim.request, strict=True):
-            if 0 < amount > free:
-                return f"{free} of {name} are free of which {amount} are asked"
-        shortages = (self.ledger.slots[plugin].shortage(row, amounts) for plugin, amounts in claim.slots.items())
-        return next(filter(None, shortages), "")
-
-    def finish_update(self, workload: Workload, failure: str = "") -> None:
-        """The engine has applied an update, or has not: give back what is not needed."""
-        update = workload.update
-        assert update is not None
-        if not failure:
-            self.ledger.drop(workload.row, update.surplus)
-            self._answer_update(workload, "updated")
-            return
-        tried = self.resources.claim(
-            self.planner.classes.by_id[workload.class_id], workload.row, workload.assignments
-        ).plus(update.surplus)
-        workload.assignments = update.assignments
-        self.respecify(workload, program_of(workload.spec).of(update.spec))
-        self._answer_update(workload, "update_failed", failure)
-        self.engine_args.note_unsure(workload)
-        self.ledger.drop(workload.row, tried.surplus(self.claim_of(workload)))
 
     def respecify(self, workload: Workload, spec: WorkloadsSubmitted) -> None:
         """The workload asks for something else from now on; what it holds is its caller's business."""
@@ -443,73 +370,18 @@ class CoreState:
         if workload.stop_operation_id:
             self.results.answer(workload.stop_operation_id, workload.workload_id, outcome, detail)
         if workload.rollout is not None:
-            self.leave_rollout(workload, "refused", f"the workload is {workload.state}")
+            self.replacements.leave(workload, "refused", f"the workload is {workload.state}")
         del self.workloads[workload.workload_id]
         self.planner.classes.leave(workload.class_id)
         if workload.spec.gang:
             self.gangs.ended(workload)
-
-    def restart_as(self, workload: Workload, program: Program) -> None:
-        """Have a running workload stopped, and started again where it is as something else."""
-        workload.successor = program
-        workload.stop_reason = "replace"
-        self.move(workload, Trigger.STOP_ASKED)
-        self.command_stop(workload)
-
-    def start_successor(self, workload: Workload) -> None:
-        """The generation that was to be replaced is gone: start the next one in its place, or have it move if the node
-        is to be empty.
-        """
-        assert workload.successor is not None
-        self.change_program(workload, workload.successor)
-        workload.successor = None
-        if self.cluster.nodes[workload.row].state is NodeState.DRAINING:
-            self.let_go(workload)
-            self.counters.evicted += 1
-            self.move(workload, Trigger.STOPPED_TO_MOVE)
-            self.requeue(workload)
-            return
-        workload.stop_reason = ""
-        self.move(workload, Trigger.STOPPED_AND_HELD)
-        workload.generation += 1
-        self.move(workload, Trigger.START_ASKED)
-        self.command_start(workload)
-
-    def change_program(self, workload: Workload, program: Program) -> None:
-        """From now on something else is started; what the workload asks for stays the same."""
-        workload.spec = program.of(workload.spec)
-
-    def note_started(self, workload: Workload) -> None:
-        """A workload in a rollout has started: its part is done, or its health has to show."""
-        assert workload.rollout is not None
-        rollout = self.replacements[workload.rollout.operation_id]
-        if rollout.gate == "started":
-            self.leave_rollout(workload, "replaced")
-            return
-        workload.rollout.gate_timer = self.timers.add_delay(
-            "gate", self.at_ns + rollout.gate_timeout_ns, workload.workload_id, workload.generation
-        )
-
-    def leave_rollout(self, workload: Workload, outcome: Outcome, detail: str = "") -> None:
-        """A workload's part in a replacement is over, one way or the other."""
-        assert workload.rollout is not None
-        operation_id = workload.rollout.operation_id
-        workload.rollout = None
-        rollout = self.replacements[operation_id]
-        del rollout.active[workload.workload_id]
-        if outcome == "replaced":
-            self.counters.replaced += 1
-        else:
-            rollout.has_failed = True
-        self.results.answer(operation_id, workload.workload_id, outcome, detail)
-        self.touched_rollouts[operation_id] = None
 
     def requeue(self, workload: Workload) -> None:
         """The workload is in the queued state again: have it placed anew."""
         workload.stop_reason = ""
         workload.successor = None
         if workload.rollout is not None:
-            self.leave_rollout(workload, "refused", "the workload left its node")
+            self.replacements.leave(workload, "refused", "the workload left its node")
         if workload.spec.preempts:
             self.preemptors[workload.workload_id] = workload
         if workload.spec.gang:

@@ -161,7 +161,7 @@ class WorkloadEvents:
             self.state.results.answer(workload.stop_operation_id, workload.workload_id, "running")
             workload.stop_operation_id = ""
         if workload.rollout is not None:
-            self.state.note_started(workload)
+            self.state.replacements.note_started(workload)
         self._answer_creation(workload)
 
     def _answer_creation(self, workload: Workload) -> None:
@@ -207,8 +207,8 @@ class WorkloadEvents:
 
     def _start_previous(self, workload: Workload, program: Program, reason: str) -> None:
         """What was to replace it does not start: go back to what it was before."""
-        self.state.change_program(workload, program)
-        self.state.leave_rollout(workload, "rolled_back", reason)
+        self.state.replacements.change_program(workload, program)
+        self.state.replacements.leave(workload, "rolled_back", reason)
         workload.generation += 1
         self.state.move(workload, Trigger.ROLLED_BACK)
         self.state.command_start(workload)
@@ -237,7 +237,7 @@ class WorkloadEvents:
             self.state.counters.stale += 1
             return
         if workload.rollout is not None:
-            self.state.leave_rollout(workload, "refused", f"exit code {exit_code}")
+            self.state.replacements.leave(workload, "refused", f"exit code {exit_code}")
         self._answer_creation(workload)
         workload.stop_reason = "hold"
         self.state.move(workload, Trigger.EXITED_AND_HELD)
@@ -265,7 +265,7 @@ class WorkloadEvents:
             self.state.note_drained(self.state.cluster.nodes[workload.row])
             return
         if workload.stop_reason == "replace":
-            self.state.start_successor(workload)
+            self.state.replacements.start_successor(workload)
             return
         self.state.let_go(workload)
         if workload.stop_reason in ("evict", "preempt"):
@@ -316,7 +316,7 @@ class WorkloadEvents:
             return
         self._supersede_request(workload, event.operation_id)
         if workload.rollout is not None:
-            self.state.leave_rollout(workload, "refused", "superseded by a stop")
+            self.state.replacements.leave(workload, "refused", "superseded by a stop")
         workload.stop_reason = "hold"
         self.state.move(workload, Trigger.STOP_ASKED)
         self.state.command_stop(workload)
@@ -371,11 +371,11 @@ class WorkloadEvents:
             elif timer.kind == "gate":
                 assert workload.rollout is not None
                 previous = workload.rollout.previous
-                self.state.leave_rollout(workload, "rolled_back", "it has not become healthy in time")
-                self.state.restart_as(workload, previous)
+                self.state.replacements.leave(workload, "rolled_back", "it has not become healthy in time")
+                self.state.replacements.restart_as(workload, previous)
             elif timer.kind == "update":
                 if self.state.cluster.nodes[workload.row].state is not NodeState.LOST:
-                    self.state.command_update(workload)
+                    self.state.updates.command(workload)
             elif timer.kind == "start":
                 self.state.command_start(workload)
             elif self.state.cluster.nodes[workload.row].state is not NodeState.LOST:

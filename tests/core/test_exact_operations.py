@@ -554,7 +554,7 @@ def test_workloads_are_replaced_in_steps_each_where_it_is_with_what_it_holds() -
     h.started("a")
     assert published(h.started("c"))[-1] == ("roll", "done", "roll")
     assert h.core.counters.replaced == 3
-    assert not h.core.state.replacements
+    assert not h.core.state.replacements.under_way
 
 
 def test_one_that_does_not_start_goes_back_and_the_rest_is_left_alone() -> None:
@@ -613,7 +613,7 @@ def test_a_rollout_ends_cleanly_when_its_workload_is_taken_away() -> None:
         if isinstance(event, RemovalRequested | NodeDrainRequested):
             commands = stopped_all(h, commands)
         assert published(commands)[:2] == [("a", "refused", "roll"), ("roll", "done", "roll")], event
-        assert not h.core.state.replacements
+        assert not h.core.state.replacements.under_way
 
 
 def test_a_workload_that_is_replaced_while_its_node_drains_moves_with_the_new_image() -> None:

@@ -114,7 +114,7 @@ def test_liveness_everything_ends_is_answered_and_leaves_nothing_behind(
     settle(world)
     core = world.harness.core
     assert not core.fences
-    assert not core.state.replacements
+    assert not core.state.replacements.under_way
     assert {workload.state for workload in core.workloads.values()} <= {State.RUNNING, State.QUEUED}
     queued = [workload for workload in core.workloads.values() if workload.state is State.QUEUED]
     waiting = {name for workload in queued for name in (workload.spec.operation_id, workload.stop_operation_id)}
