@@ -16,7 +16,7 @@ from scheduler.events import DeploymentRequested
 from scheduler.plan import Planner, Shares
 from scheduler.request_classes import RequestClass
 from scheduler.resources import Assignments
-from scheduler.state import COPIES_MAX, CoreState
+from scheduler.state import SUBMISSION_COPIES_MAX, CoreState
 from scheduler.strategies import STRATEGIES, Candidates, StrategyError, spread
 from scheduler.types import Int64Array, NodeIndex
 
@@ -51,7 +51,7 @@ class Deployments:
         if asked is not None and asked.coupling == "domain":
             return self._plan_coupled(event, request_class, rows)
         capacity = self.planner.capacities(request_class)[rows]
-        most = min(COPIES_MAX, self.planner.total_limit(request_class))
+        most = min(SUBMISSION_COPIES_MAX, self.planner.total_limit(request_class))
         while True:
             candidates = self._candidates(event, request_class, rows, capacity)
             added = spread(event.strategy, event.spec.count, candidates, limit=event.nodes_limit, most=most)
@@ -166,7 +166,9 @@ class Deployments:
         candidates = self._candidates(attempt.event, attempt.request_class, attempt.rows, capacity)
         for row, copies in attempt.added.items():
             candidates.count[np.searchsorted(attempt.rows, row)] += len(copies)
-        return spread(attempt.event.strategy, need, candidates, limit=attempt.event.nodes_limit, most=COPIES_MAX)
+        return spread(
+            attempt.event.strategy, need, candidates, limit=attempt.event.nodes_limit, most=SUBMISSION_COPIES_MAX
+        )
 
     def _add(self, attempt: _Attempt, row: NodeIndex) -> bool:
         """Hold one more copy on a row; False where it cannot be assigned after all."""

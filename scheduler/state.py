@@ -44,7 +44,7 @@ _PUBLISHED = (Trigger.REFUSED, Trigger.START_FAILED, Trigger.NODE_GONE_LOSE)
 """Ends that neither an exit nor a user caused: published even when nobody waits."""
 _STATE_OF_TIMER = {"backoff": State.BACKOFF, "start": State.STARTING, "stop": State.STOPPING}
 
-COPIES_MAX = 10_000_000
+SUBMISSION_COPIES_MAX = 10_000_000
 """The most copies that one submission or deployment may be of."""
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
@@ -109,8 +109,8 @@ class CoreState:
 
         ValueError names field, value and remedy where it makes no sense. What has a class has been checked.
         """
-        if not 1 <= spec.count <= COPIES_MAX:
-            raise ValueError(f"count: {spec.count} must be from 1 to {COPIES_MAX:,}")
+        if not 1 <= spec.count <= SUBMISSION_COPIES_MAX:
+            raise ValueError(f"count: {spec.count} must be from 1 to {SUBMISSION_COPIES_MAX:,}")
         if spec.gang and spec.preempts:
             raise ValueError("preempts: a gang cannot preempt; leave one of the two out")
         if spec.gang_timeout_ns is not None and (not spec.gang or spec.gang_timeout_ns < 1):

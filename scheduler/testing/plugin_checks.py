@@ -54,7 +54,7 @@ from scheduler.ports import (
     ResourcePlugin,
 )
 from scheduler.request_classes import RequestClass
-from scheduler.testing.random_world import RandomWorld
+from scheduler.testing.random_core import RandomWorld
 from scheduler.types import Int64Array
 from scheduler.workload import Workload
 
