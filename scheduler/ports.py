@@ -13,6 +13,7 @@ and takes back values. There are three tiers:
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -191,7 +192,7 @@ class Usage(NamedTuple):
     weight: float = 1.0
 
 
-class ResourcePlugin:
+class ResourcePlugin(ABC):
     """Tier 1: one resource in the pipeline. Write ``name``, `parse`, and what of the rest applies.
 
     Pure: same arguments, same answer; a plugin keeps no state but its parameters, which ``__init__`` takes as keywords
@@ -229,12 +230,12 @@ class ResourcePlugin:
         """The cluster-wide pools that it brings, with their limits. Names start with the plugin's name and "/"."""
         return {}
 
+    @abstractmethod
     def parse(self, payload: Any) -> Any:
         """Check a payload and return it in one canonical form, which is plain data and itself a valid payload.
 
         ValueError names field, value and remedy.
         """
-        raise NotImplementedError(f"plugin {self.name!r} has no parse method")
 
     def merge(self, request: Any, change: Any) -> Any:
         """Return the request after a realloc by ``change`` (what a user gave, unchecked), in canonical form.
@@ -307,13 +308,13 @@ class ExactPlugin(ResourcePlugin):
     node_examples: ClassVar[Sequence[Any]] = ()
     """Payloads of nodes to show and to check it with."""
 
+    @abstractmethod
     def inventory(self, payload: Any, capacity: Mapping[str, int], labels: Mapping[str, str]) -> Inventory | None:
         """What a node has, from what was said of it when it joined; None where it has nothing of the kind.
 
         ``payload`` is the node's payload for this plugin, None where there is none; ``capacity`` its amounts by
         dimension. ValueError names field, value and remedy.
         """
-        raise NotImplementedError(f"plugin {self.name!r} has no inventory method")
 
     def change_node(self, payload: Any, change: Any, *, is_delta: bool) -> Any:
         """Return a node's payload after a change of its capacity: the values of ``change`` added, or put in place.
@@ -352,13 +353,13 @@ class ExactPlugin(ResourcePlugin):
         """
         return None
 
+    @abstractmethod
     def assign(self, request: Any, node: NodeSlots, count: int) -> list[Assignment]:
         """Choose things for up to ``count`` copies on one node, in the order in which they are to be used.
 
         Fewer where no more fit. Together they must fit into ``node.free``. A request that asks for nothing of the kind
         gets ``Assignment(amounts={})``, also on a node that has nothing of it (`NOTHING`).
         """
-        raise NotImplementedError(f"plugin {self.name!r} has no assign method")
 
     def check_assignment(self, request: Any, inventory: Inventory, assignment: Assignment) -> None:
         """ValueError, one line, where the plugin could not have given this to that request on such a node.

@@ -223,5 +223,5 @@ def _check_plugins(dimensions: tuple[Dimension, ...], plugins: Sequence[Resource
                 )
 
 
-def _overrides(plugin: ResourcePlugin, base: type[ResourcePlugin], method: str) -> bool:
+def _overrides(plugin: ResourcePlugin, base: type, method: str) -> bool:
     return getattr(type(plugin), method) is not getattr(base, method)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -24,8 +25,11 @@ def make_plugin(name: str, params: Mapping[str, Any] | None = None) -> ResourceP
         close = difflib.get_close_matches(name, found, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"installed: {', '.join(sorted(found))}"
         raise ValueError(f"plugin: no plugin {name!r} is installed; {hint}")
+    made = found[name].load()
+    if inspect.isabstract(made):
+        raise ValueError(f"plugin {name!r}: its class lacks the methods {', '.join(sorted(made.__abstractmethods__))}")
     try:
-        plugin: ResourcePlugin = found[name].load()(**dict(params or {}))
+        plugin: ResourcePlugin = made(**dict(params or {}))
     except TypeError as error:
         raise ValueError(f"plugin {name!r}: its parameters do not suit it: {error}") from None
     return plugin

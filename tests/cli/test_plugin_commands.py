@@ -13,7 +13,7 @@ from eru_command import Eru
 
 ZONE = '{"zone": ["a"]}'
 FAULTY = """
-from scheduler.ports import ResourcePlugin
+from scheduler.ports import ExactPlugin, ResourcePlugin
 
 
 class Loose(ResourcePlugin):
@@ -31,6 +31,13 @@ class Strict(Loose):
         self.size = size
         if size != 1:
             raise RuntimeError("no such size")
+
+
+class Half(ExactPlugin):
+    name = "half"
+
+    def parse(self, payload):
+        return dict(payload)
 """
 
 
@@ -42,7 +49,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty-plugins\nVersion: 0.3\n")
     (information / "entry_points.txt").write_text(
-        "[eru.plugins]\nloose = faulty_plugins:Loose\nstrict = faulty_plugins:Strict\nnowhere = nowhere:At\n"
+        "[eru.plugins]\nloose = faulty_plugins:Loose\nstrict = faulty_plugins:Strict\nhalf = faulty_plugins:Half\nnowhere = nowhere:At\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "faulty_plugins", raising=False)
@@ -145,3 +152,9 @@ def test_help_imports_nothing_heavy() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_class_that_lacks_methods_is_named_with_them(eru: Eru, faulty: None) -> None:
+    ran = eru("plugin", "check", "half")
+    assert ran.code != 0
+    assert "plugin 'half': its class lacks the methods assign, inventory" in ran.err
