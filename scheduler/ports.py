@@ -244,7 +244,7 @@ class ResourcePlugin(ABC):
         """
         raise ValueError(f"{self.name}: it cannot be changed in place; replace the workload instead")
 
-    def check_taints(self, taints: Sequence[str]) -> None:
+    def check_taints(self, taints: Sequence[str]) -> None:  # noqa: B027 - most have nothing to say of taints
         """ValueError, naming value and remedy, where a node's taints are not such as this plugin understands."""
 
     def demand(self, request: Any) -> Mapping[str, int]:

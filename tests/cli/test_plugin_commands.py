@@ -49,7 +49,8 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty-plugins\nVersion: 0.3\n")
     (information / "entry_points.txt").write_text(
-        "[eru.plugins]\nloose = faulty_plugins:Loose\nstrict = faulty_plugins:Strict\nhalf = faulty_plugins:Half\nnowhere = nowhere:At\n"
+        "[eru.plugins]\nloose = faulty_plugins:Loose\nstrict = faulty_plugins:Strict\nhalf = faulty_plugins:Half\n"
+        "nowhere = nowhere:At\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "faulty_plugins", raising=False)
