@@ -7,10 +7,11 @@ hypothesis can shrink it, and a failure prints as a short list.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from core_kit import PLUGIN_CONFIGS, SECOND_NS, plugins
 from hypothesis import strategies as st
+from moves_kit import POLICIES, Move, pick
 
 from scheduler.config import CoreConfig, PolicyConfig, QueueConfig
 from scheduler.events import (
@@ -41,10 +42,6 @@ from scheduler.events import (
 from scheduler.lifecycle import State
 from scheduler.testing import Harness
 
-Move = tuple[str, tuple[int, ...]]
-Item = TypeVar("Item")
-
-POLICIES = ("best-fit", "first-fit", "worst-fit", "dot-product", "random")
 PAYLOADS: tuple[dict[str, Any] | None, ...] = (
     None,
     None,
@@ -103,10 +100,6 @@ CONFIGS: st.SearchStrategy[CoreConfig] = st.builds(
     st.sampled_from([1.0, 1.5]),
     st.sampled_from([1 << 20, 0, 1200]),
 )
-
-
-def pick(items: Sequence[Item], number: int) -> Item | None:
-    return items[number % len(items)] if items else None
 
 
 class World:

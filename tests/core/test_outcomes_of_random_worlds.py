@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hypothesis import assume, given
-from random_world import CONFIGS, MOVES, Move, World
-from test_properties import BOUNDED, SIZES, batches
+from moves_kit import BOUNDED, SIZES, Move, batches
+from random_world import CONFIGS, MOVES, World
 
 from eru_sim.outcomes import Outcomes
 from scheduler.config import CoreConfig

@@ -8,50 +8,21 @@ fits is left waiting, everybody who asked is answered, and everything that was h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from core_kit import plugins
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_world import CONFIGS, MOVES, Move, World
+from moves_kit import BOUNDED, SIZES, Move, batches, decides_again, heal, settle
+from random_world import CONFIGS, MOVES, World
 
-from scheduler import journal
-from scheduler.cluster import NodeState
 from scheduler.commands import PublishResult
 from scheduler.config import CoreConfig
-from scheduler.core import Core
 from scheduler.events import (
-    NodeReturned,
-    NodeUncordoned,
     RemovalRequested,
-    StartRequested,
-    TimerFired,
     WorkloadExited,
-    WorkloadStarted,
-    WorkloadStopped,
 )
 from scheduler.lifecycle import State
 from scheduler.testing import Harness
-
-BOUNDED = settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=60,
-    phases=(Phase.explicit, Phase.generate),  # add Phase.shrink to shrink a failure: that takes minutes
-    suppress_health_check=[HealthCheck.too_slow],
-    print_blob=True,
-)
-SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=7)
-
-
-def batches(moves: Sequence[Move], sizes: Sequence[int]) -> list[Sequence[Move]]:
-    """The moves in groups of the given sizes, over and over."""
-    groups, at, number = [], 0, 0
-    while at < len(moves):
-        size = sizes[number % len(sizes)]
-        groups.append(moves[at : at + size])
-        at, number = at + size, number + 1
-    return groups
 
 
 @given(CONFIGS, MOVES, SIZES, st.sets(st.integers(0, 90)))
@@ -79,16 +50,7 @@ def test_safety_a_journal_decides_again_what_it_says(config: CoreConfig, moves: 
     for group in batches(moves, sizes):
         at_ns, events = world.batch(group)
         world.harness.step(*events, at_ns=at_ns)
-    world.harness.journal.close()
-    reader = journal.JournalReader()
-    lines = world.harness.lines
-    core = Core(reader.read_header(lines[0]).config, plugins=plugins())
-    for line in lines[1:-1]:
-        batch = reader.read(line)
-        assert batch is not None
-        assert core.step(batch.at_ns, list(batch.events)) == batch.commands
-    assert reader.read(lines[-1]) is None
-    assert reader.closed
+    decides_again(world.harness, plugins)
 
 
 @given(CONFIGS, MOVES, SIZES)
@@ -101,8 +63,8 @@ def test_liveness_when_faults_stop_everything_comes_to_an_end(
         at_ns, events = world.batch(group)
         world.harness.step(*events, at_ns=at_ns)
     h = world.harness
-    heal(h)
-    settle(h)
+    heal(h, h.step)
+    settle(h, h.step)
     core = h.core
     assert not core.fences
     assert not {str(w.state) for w in core.workloads.values()} & {"backoff", "starting", "stopping", "stopped"}
@@ -117,36 +79,6 @@ def test_liveness_when_faults_stop_everything_comes_to_an_end(
     answered(world)
 
 
-def heal(h: Harness) -> None:
-    """All nodes return and are open again."""
-    for node in list(h.core.cluster.by_id.values()):
-        if node.state is NodeState.LOST:
-            h.step(NodeReturned(node_id=node.node_id))
-        if node.state in (NodeState.CORDONED, NodeState.DRAINING):
-            h.step(NodeUncordoned(node_id=node.node_id))
-
-
-def settle(h: Harness) -> None:
-    """Answer whatever the core waits for, until it waits for nothing."""
-    for _ in range(50):
-        events = [WorkloadStopped(workload_id=name, generation=generation) for name, generation in h.core.fences]
-        for workload in h.core.workloads.values():
-            named = {"workload_id": workload.workload_id, "generation": workload.generation}
-            if workload.state is State.STARTING:
-                events.append(WorkloadStarted(**named))
-            elif workload.state is State.STOPPING:
-                events.append(WorkloadStopped(**named))
-            elif workload.state is State.STOPPED:
-                events.append(StartRequested(workload_id=workload.workload_id))
-        due = h.core.next_wakeup_ns
-        if due is not None:
-            events.append(TimerFired())
-        elif not events:
-            return
-        h.step(*events, at_ns=max(h.at_ns, due or 0))
-    raise AssertionError("the core does not come to rest")
-
-
 def finish(h: Harness) -> None:
     """Everything that runs exits, and what then still does not fit is removed."""
     for _ in range(2000):
@@ -154,13 +86,13 @@ def finish(h: Harness) -> None:
         if not running:
             break
         h.step(*[WorkloadExited(workload_id=w.workload_id, generation=w.generation) for w in running])
-        settle(h)
+        settle(h, h.step)
     for workload in list(h.core.workloads.values()):
         excused = workload.spec.gang or h.core.state.discipline.excuse(h.core.state, workload)
         assert excused or h.core.diagnose(workload.workload_id).fitting == 0
     while h.core.workloads:
         h.step(*[RemovalRequested(workload_id=name) for name in h.core.workloads])
-        settle(h)
+        settle(h, h.step)
 
 
 def answered(world: World) -> None:

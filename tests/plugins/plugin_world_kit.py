@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
+from moves_kit import POLICIES, Move, pick
 from plugin_accountant_kit import POINTS, SHARE_BASE, Accountant
 
 from scheduler.commands import AnyCommand, StartWorkload
@@ -62,12 +63,8 @@ from scheduler.strategies import StrategyError
 from scheduler.testing import Harness
 from scheduler.workload import Workload
 
-Move = tuple[str, tuple[int, ...]]
-Item = TypeVar("Item")
-
 LICENCES = {"matlab": 3, "spice": 1}
 DIMENSIONS = (CPU, MEMORY, Dimension("storage", "bytes"), Dimension("gpu", "milli"))
-POLICIES = ("best-fit", "first-fit", "worst-fit", "dot-product", "random")
 STRATEGIES: tuple[Strategy, ...] = ("auto", "fill", "each", "global", "drained")
 
 
@@ -260,10 +257,6 @@ MOVES: st.SearchStrategy[list[Move]] = st.builds(
     st.lists(st.tuples(st.sampled_from(["join", "join", "submit"]), _NUMBERS), min_size=4, max_size=9),
     st.lists(st.tuples(st.sampled_from(_WEIGHTED), _NUMBERS), min_size=30, max_size=110),
 )
-
-
-def pick(items: Sequence[Item], number: int) -> Item | None:
-    return items[number % len(items)] if items else None
 
 
 # -- the world --------------------------------------------------------------------------------------------------------

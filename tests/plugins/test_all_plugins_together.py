@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from plugin_world_kit import CONFIGS, MOVES, Move, PluginWorld, full_node, plugins_of
+from moves_kit import BOUNDED, SIZES, Move, batches, decides_again, heal, settle
+from plugin_world_kit import CONFIGS, MOVES, PluginWorld, full_node, plugins_of
 
-from scheduler import journal, snapshot
+from scheduler import snapshot
 from scheduler.cluster import NodeState
 from scheduler.commands import PublishResult
 from scheduler.config import CoreConfig
@@ -25,46 +26,17 @@ from scheduler.events import (
     NodeFixRequested,
     NodeJoined,
     NodeRemoved,
-    NodeReturned,
-    NodeUncordoned,
     PolicyChanged,
     RemovalRequested,
-    StartRequested,
-    TimerFired,
-    WorkloadHealthChanged,
-    WorkloadStarted,
-    WorkloadStopped,
-    WorkloadUpdated,
 )
 from scheduler.lifecycle import State
 from scheduler.testing import Harness
-
-BOUNDED = settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=35,
-    phases=(Phase.explicit, Phase.generate),  # add Phase.shrink to shrink a failure: that takes minutes
-    suppress_health_check=[HealthCheck.too_slow],
-    print_blob=True,
-)
-SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=7)
-
-
-def batches(moves: Sequence[Move], sizes: Sequence[int]) -> list[Sequence[Move]]:
-    """The moves in groups of the given sizes, over and over."""
-    groups, at, number = [], 0, 0
-    while at < len(moves):
-        size = sizes[number % len(sizes)]
-        groups.append(moves[at : at + size])
-        at, number = at + size, number + 1
-    return groups
-
 
 # -- safety -----------------------------------------------------------------------------------------------------------
 
 
 @given(CONFIGS, MOVES, SIZES, st.sets(st.integers(0, 90)))
-@BOUNDED
+@settings(BOUNDED, max_examples=35)
 def test_safety_nothing_is_granted_twice_and_a_restored_core_says_the_same(
     config: CoreConfig, moves: list[Move], sizes: list[int], reloads: set[int]
 ) -> None:
@@ -80,29 +52,14 @@ def test_safety_nothing_is_granted_twice_and_a_restored_core_says_the_same(
     assert twin.journal.journal_digest == world.harness.journal.journal_digest
     assert twin.core.counters == world.harness.core.counters
     assert books(twin.core) == books(world.harness.core)
-    decides_again(world.harness)
-
-
-def decides_again(harness: Harness) -> None:
-    """A core that is fed the journal's events decides what the journal says."""
-    harness.journal.close()
-    reader = journal.JournalReader()
-    lines = harness.lines
-    config = reader.read_header(lines[0]).config
-    core = Core(config, plugins=plugins_of(config))
-    for line in lines[1:-1]:
-        batch = reader.read(line)
-        assert batch is not None
-        assert core.step(batch.at_ns, list(batch.events)) == batch.commands
-    assert reader.read(lines[-1]) is None
-    assert reader.closed
+    decides_again(world.harness, lambda: plugins_of(config))
 
 
 # -- liveness ---------------------------------------------------------------------------------------------------------
 
 
 @given(CONFIGS, MOVES, SIZES)
-@BOUNDED
+@settings(BOUNDED, max_examples=35)
 def test_liveness_everything_ends_is_answered_and_leaves_nothing_behind(
     config: CoreConfig, moves: list[Move], sizes: list[int]
 ) -> None:
@@ -110,8 +67,8 @@ def test_liveness_everything_ends_is_answered_and_leaves_nothing_behind(
     for group in batches(moves, sizes):
         at_ns, events = world.batch(group)
         world.step(*events, at_ns=at_ns)
-    heal(world)
-    settle(world)
+    heal(world.harness, world.step)
+    settle(world.harness, world.step)
     core = world.harness.core
     assert not core.fences
     assert not core.state.replacements.under_way
@@ -128,50 +85,13 @@ def test_liveness_everything_ends_is_answered_and_leaves_nothing_behind(
     assert remembered(core) == remembered(other)
 
 
-def heal(world: PluginWorld) -> None:
-    """All nodes return and are open again."""
-    for node in list(world.harness.core.cluster.by_id.values()):
-        if node.state is NodeState.LOST:
-            world.step(NodeReturned(node_id=node.node_id))
-        if node.state in (NodeState.CORDONED, NodeState.DRAINING):
-            world.step(NodeUncordoned(node_id=node.node_id))
-
-
-def settle(world: PluginWorld) -> None:
-    """Answer whatever the core waits for, until it waits for nothing."""
-    h = world.harness
-    for _ in range(100):
-        events: list[AnyEvent] = [
-            WorkloadStopped(workload_id=name, generation=generation) for name, generation in h.core.fences
-        ]
-        for workload in h.core.workloads.values():
-            named: dict[str, Any] = {"workload_id": workload.workload_id, "generation": workload.generation}
-            if workload.update is not None:
-                events.append(WorkloadUpdated(**named, revision=workload.revision))
-            if workload.state is State.STARTING:
-                events.append(WorkloadStarted(**named))
-            elif workload.state is State.STOPPING:
-                events.append(WorkloadStopped(**named))
-            elif workload.state is State.STOPPED:
-                events.append(StartRequested(workload_id=workload.workload_id))
-            elif workload.rollout is not None:
-                events.append(WorkloadHealthChanged(**named, healthy=True))
-        due = h.core.next_wakeup_ns
-        if due is not None:
-            events.append(TimerFired())
-        elif not events:
-            return
-        world.step(*events, at_ns=max(h.at_ns, due or 0))
-    raise AssertionError("the core does not come to rest")
-
-
 def remove_everything(world: PluginWorld) -> None:
     workloads = world.harness.core.workloads
     for _ in range(200):
         if not workloads:
             return
         world.step(*[RemovalRequested(workload_id=workload_id) for workload_id in list(workloads)[:5]])
-        settle(world)
+        settle(world.harness, world.step)
     raise AssertionError("work cannot be removed")
 
 
