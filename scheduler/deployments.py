@@ -4,8 +4,7 @@ Theory of operation. Where a copy on one row changes nothing for other rows, the
 the capacities in closed form, and exact plugins then assign all copies of a row together. Where copies are coupled
 (affinity, spread over domains), they are placed one after the other under a savepoint, each on the row that the
 strategy would take next (for fill and each: in turns on the rows that it chose), and what is allowed is asked again
-after each. Either way the result is a plan, and committing
-it is `Core`'s business.
+after each. Either way the result is a plan, and committing it is `Core`'s business.
 """
 
 from __future__ import annotations

@@ -31,6 +31,10 @@ class Policy:
     """The exact plugin whose slots it reads besides the dimensions, "" for none. Where that plugin is in use,
     `score_slots` is asked in place of `score`.
     """
+    relates_rows: ClassVar[bool] = False
+    """Whether the score of a row depends on the other rows too. Then only rows that fit are shown, all of them, and
+    nothing is cached.
+    """
 
     def score(self, nodes: NodeColumns, request: Int64Array) -> FloatArray:
         """Return one finite float64 a row of ``nodes``; the highest wins.
@@ -40,11 +44,6 @@ class Policy:
         request does not fit may get any finite score.
         """
         raise TypeError(f"{type(self).__name__} has no score method; write one, or derive from LinearPolicy")
-
-    relates_rows: ClassVar[bool] = False
-    """Whether the score of a row depends on the other rows too. Then only rows that fit are shown, all of them, and
-    nothing is cached.
-    """
 
     def score_slots(self, nodes: NodeColumns, request: Int64Array, payload: Any, facts: NodeFacts) -> FloatArray:
         """`score` of a policy that reads slots: ``nodes.slots`` are those of the plugin.
