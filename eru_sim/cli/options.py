@@ -99,6 +99,12 @@ Engine = Annotated[
         help="Latencies and faults of the engines, e.g. start=2s,stop=1s,pull=10s,start_failure=0.01.",
     ),
 ]  # fmt: skip
+Recording = Annotated[
+    str | None,
+    typer.Option(
+        "--journal", metavar="FILE", show_default=False, help="Record every event and command; .gz compresses."
+    ),
+]
 Check = Annotated[bool, typer.Option("--check", help="Check all invariants every 1,000 steps and at the end; slower.")]
 Policy = Annotated[
     str,

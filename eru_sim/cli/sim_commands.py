@@ -59,12 +59,7 @@ def replay(
     horizon: options.Horizon = None,
     failures: options.Failures = None,
     engine: options.Engine = None,
-    journal: Annotated[
-        str | None,
-        typer.Option(
-            "--journal", metavar="FILE", show_default=False, help="Record every event and command; .gz compresses."
-        ),
-    ] = None,
+    journal: options.Recording = None,
     out: options.OutDirectory = None,
     check: options.Check = False,
     seed: Seed = 0,

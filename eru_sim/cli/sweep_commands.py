@@ -34,12 +34,7 @@ _Scenario = Annotated[
 def run(
     context: typer.Context,
     scenario: _Scenario,
-    journal: Annotated[
-        str | None,
-        typer.Option(
-            "--journal", metavar="FILE", show_default=False, help="Record every event and command; .gz compresses."
-        ),
-    ] = None,
+    journal: options.Recording = None,
     out: options.OutDirectory = None,
     check: options.Check = False,
     output: Output = "table",
