@@ -56,6 +56,22 @@ def test_the_diagram_can_be_drawn() -> None:
     assert not wrong, f"a label of the diagram has a colon of its own: {wrong[0].strip()!r}"
 
 
+def test_every_module_of_the_core_and_every_package_is_in_a_table() -> None:
+    modules = [path for path in (ROOT / "scheduler").glob("*.py") if path.stem != "__init__"]
+    table = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## The core in modules")[2]
+    missing = [path.name for path in modules if f"`scheduler/{path.name}`" not in table]
+    assert not missing, f"docs/architecture.md does not say what these do: {missing}"
+    layout = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Layout")[2]
+    packages = [
+        path.parent
+        for name in ("scheduler", "backends", "eru_sim", "traces")
+        for path in (ROOT / name).glob("**/__init__.py")
+    ]
+    shown = [str(path.relative_to(ROOT)) for path in packages if path != ROOT / "backends"]
+    missing = [name for name in shown if name.count("/") < 2 and f"`{name}/`" not in layout]
+    assert not missing, f"the layout of the README leaves out {missing}"
+
+
 def test_generated_parts_are_up_to_date(generate: Any) -> None:
     for page in generate.PARTS:
         current = page.read_text(encoding="utf-8")
