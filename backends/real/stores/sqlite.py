@@ -150,6 +150,13 @@ class SqliteStore:
         lock.write(f"process {os.getpid()}\n")
         lock.flush()
         self._lock = lock
+        try:
+            self._open_database()
+        except BaseException:
+            self._close()
+            raise
+
+    def _open_database(self) -> None:
         is_new = not self.path.exists()
         self._database = database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         if is_new:
@@ -164,8 +171,9 @@ class SqliteStore:
         newest = len(self._migrations)
         if version > newest:
             raise StoreError(f"{self.path}: schema version {version}; this build knows {newest}: use a newer eru")
-        if 0 < version < newest:
-            self._backup(self.path.with_name(f"{FILE_NAME}.v{version}"))
+        copy = self.path.with_name(f"{FILE_NAME}.v{version}")
+        if 0 < version < newest and not copy.exists():
+            self._backup(copy)
         for number in range(version, newest):
             script = f"BEGIN IMMEDIATE; {self._migrations[number]}; PRAGMA user_version = {number + 1}; COMMIT;"
             database.executescript(script)
