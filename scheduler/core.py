@@ -13,6 +13,7 @@ ignored.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -156,6 +157,12 @@ class Core:
     def policy(self) -> Policy:
         """The policy in force."""
         return self.planner.policy
+
+    def check_policy(self, name: str, params: Mapping[str, Any]) -> Policy:
+        """The policy that a `PolicyChanged` would bring; whatever its constructor or `check` raises, often ValueError,
+        where it makes no sense.
+        """
+        return self._policy_factory(name, params)
 
     def partition(self) -> dict[str, int]:
         """All work ever submitted, by part: queued, starting, running, stopping and the ways to end."""

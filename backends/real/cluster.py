@@ -13,25 +13,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import msgspec
 import structlog
 
 from backends.real import template as templates
 from backends.real.clock import Clock, sleep
-from backends.real.driver import DriverOptions, LiveDriver
+from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overloaded
 from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, Unreachable
 from backends.real.gateway import Gateway, Survey
 from backends.real.nodes import Connect, Endpoint, LivenessOptions, Nodes
-from backends.real.operations import OperationHub, OperationView
+from backends.real.operations import OperationHub, OperationView, Result
 from backends.real.reconciliation import Orphan, compare, standing
 from backends.real.recovery import MakeCore, reconcile, recover
+from backends.real.requests import RequestTable
 from backends.real.statuses import StatusTable, WorkloadStatus
 from backends.real.stores.base import Record, Store
 from backends.real.template import Template
 from scheduler import journal
+from scheduler.cluster import NodeState
 from scheduler.commands import AnyCommand, PublishResult, StartWorkload, StopWorkload
 from scheduler.core import Core
 from scheduler.events import (
@@ -39,9 +42,14 @@ from scheduler.events import (
     DissociateRequested,
     NodeCapacityChanged,
     NodeCordoned,
+    NodeDrainRequested,
     NodeFactsChanged,
     NodeJoined,
     NodeRemoved,
+    NodeUncordoned,
+    PolicyChanged,
+    StartRequested,
+    StopRequested,
     WorkloadAdopted,
     WorkloadExited,
     WorkloadHealthChanged,
@@ -50,6 +58,8 @@ from scheduler.lifecycle import State
 from scheduler.workload import Workload
 
 SECOND_NS = 1_000_000_000
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _log = structlog.get_logger("eru.cluster")
 
@@ -148,6 +158,24 @@ class Place(NamedTuple):
     node_id: str
 
 
+def _whole(
+    method: Callable[Concatenate[LiveCluster, _P], Coroutine[Any, Any, _T]],
+) -> Callable[Concatenate[LiveCluster, _P], Coroutine[Any, Any, _T]]:
+    """A caller that is cancelled takes nothing back: the method goes on to its end, so that edge and core agree."""
+
+    async def run(self: LiveCluster, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        task = asyncio.ensure_future(method(self, *args, **kwargs))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            raise
+
+    return wraps(method)(run)  # type: ignore[return-value] # mypy: the name of the first argument
+
+
 class LiveCluster:
     """One core, its driver, its engines and what the edge remembers. `start` before anything else, `stop` at the end.
 
@@ -160,6 +188,7 @@ class LiveCluster:
     gateway: NodeGateway
     nodes: Nodes
     operations: OperationHub
+    requests: RequestTable
 
     def __init__(
         self,
@@ -188,6 +217,7 @@ class LiveCluster:
         self._started_on: dict[str, str] = {}
         self._templates: dict[str, Template] = {}
         self._tasks: list[asyncio.Task[Any]] = []
+        self._under_way: set[asyncio.Future[Any]] = set()
         self._loop_task: asyncio.Task[None] | None = None
         self._reconcile_now = asyncio.Event()
 
@@ -223,7 +253,8 @@ class LiveCluster:
             options=self.options.driver,
         )
         self.operations = OperationHub(core)
-        self.operations.load(await self.store.load("operations"))
+        unfinished = self.operations.load(await self.store.load("operations"), await self.store.load("results"))
+        self.requests = RequestTable(await self.store.load("requests"))
         self.driver.observers += [self.operations.observe, self._observe]
         self.driver.committed += [self.operations.committed, self._committed]
         self.nodes = Nodes(core, self.clock, self.tell, self.gateway.engine, self.options.liveness)
@@ -252,6 +283,8 @@ class LiveCluster:
             asyncio.create_task(self._tick_forever(), name="ticks"),
             asyncio.create_task(self._reconcile_forever(), name="reconciliation"),
         ]
+        for view in unfinished:
+            self._spawn(self._go_on(view))
 
     async def wait(self) -> None:
         """Return when the driver has stopped; raise what stopped it."""
@@ -260,9 +293,10 @@ class LiveCluster:
 
     async def stop(self) -> None:
         """Finish what waits, save a snapshot, and let go of everything. Workloads go on."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._loop_task is not None:
             self.driver.stop()
             await asyncio.gather(self._loop_task, return_exceptions=True)
@@ -280,6 +314,7 @@ class LiveCluster:
         """An id that no operation has."""
         return f"op-{secrets.token_hex(10)}"
 
+    @_whole
     async def ask(
         self,
         operation_id: str,
@@ -287,16 +322,18 @@ class LiveCluster:
         template: Template | None = None,
         keep: bool = False,
         records: Sequence[Record] = (),
+        kind: str = "",
+        subjects: Sequence[str] = (),
     ) -> OperationView:
         """Have events applied, and return the operation that they begin, once they are durable.
 
         Every event must carry ``operation_id``. With ``template``, that is stored with them; its digest is
-        `store_template`'s. `Conflict` where an operation of this id is under way.
+        `digest_of`'s. `Conflict` where an operation of this id is under way.
         """
         if self.operations.find(operation_id) is not None:
             raise Conflict(f"operation {operation_id}: there is one already; choose another id")
-        view = self.operations.begin(operation_id, keep=keep)
-        staged = [*records, *self._template_records(template)]
+        view = self.operations.begin(operation_id, keep=keep, kind=kind, subjects=subjects)
+        staged = [*records, *self._template_records(template), *self.operations.opening(view)]
         try:
             await self.driver.submit(*events, records=staged)
         except BaseException:
@@ -304,6 +341,72 @@ class LiveCluster:
                 self.operations.forget(operation_id)
             raise
         return view
+
+    @_whole
+    async def restart(self, operation_id: str, workload_id: str, *, records: Sequence[Record] = ()) -> OperationView:
+        """Stop a workload and start it again in place, with its files; goes on after a crash. `Missing`, `Conflict`."""
+        self.workload(workload_id)
+        if self.operations.find(operation_id) is not None:
+            raise Conflict(f"operation {operation_id}: there is one already; choose another id")
+        view = self.operations.begin(operation_id, keep=True, kind="restart", subjects=[workload_id])
+        try:
+            await self.driver.submit(records=[*records, *self.operations.opening(view)])
+        except BaseException:
+            self.operations.forget(operation_id)
+            raise
+        self._spawn(self._go_on(view))
+        return view
+
+    async def _go_on(self, view: OperationView) -> None:
+        """Ask the core the next thing of an operation that is more than one for it."""
+        if view.kind != "restart":
+            await self._end(view, "failed", "nobody knows how it went on when the service went down")
+            return
+        (workload_id,), stop_id = view.subjects, f"{view.operation_id}.stop"
+        workload = self.core.workloads.get(workload_id)
+        if workload is not None and workload.state is not State.STOPPED:
+            stop = self.operations.find(stop_id)
+            if stop is None:
+                stop = await self.ask(stop_id, StopRequested(workload_id=workload_id, operation_id=stop_id))
+            await stop.done()
+            workload = self.core.workloads.get(workload_id)
+        if workload is None or workload.state is not State.STOPPED:
+            state = "there is none of that id" if workload is None else f"it is {workload.state}"
+            await self._end(view, "refused", f"{state}, and cannot be started again")
+            return
+        await self.driver.submit(StartRequested(workload_id=workload_id, operation_id=view.operation_id))
+
+    async def _end(self, view: OperationView, outcome: str, detail: str) -> None:
+        subject = view.subjects[0] if view.subjects else view.operation_id
+        result = Result(subject=subject, outcome=outcome, detail=detail)
+        await self.driver.submit(records=self.operations.ending(view, result))
+        self.operations.ended(view, result)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done besides; what is left of it when the service stops goes on at the next start."""
+
+        async def run() -> None:
+            with contextlib.suppress(DriverStopped, Overloaded):
+                await work
+
+        task = asyncio.create_task(run())
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+
+    # -- policy -------------------------------------------------------------------------------------------------------
+
+    @_whole
+    async def set_policy(self, name: str, params: Mapping[str, Any], *, records: Sequence[Record] = ()) -> None:
+        """Decide by another policy from now on; `Rejected` where its name or a parameter makes no sense."""
+        try:
+            self.core.check_policy(name, params)
+        except ValueError as error:
+            raise Rejected(str(error)) from None
+        except (TypeError, ArithmeticError, LookupError) as error:
+            raise Rejected(f"policy {name!r}: its parameters do not suit it: {error}") from None
+        why = await self._apply(name, [PolicyChanged(name=name, params=dict(params))], records)
+        if why:
+            raise Rejected(why)
 
     # -- templates ----------------------------------------------------------------------------------------------------
 
@@ -350,22 +453,32 @@ class LiveCluster:
 
     # -- pools --------------------------------------------------------------------------------------------------------
 
-    async def add_pool(self, name: str, description: str = "") -> None:
+    @_whole
+    async def add_pool(self, name: str, description: str = "", *, records: Sequence[Record] = ()) -> None:
         """Add a pool; `Conflict` where there is one of the name."""
         _check_name("pool", name)
         if name in self.pools:
             raise Conflict(f"pool {name}: there is one already")
         self.pools[name] = description
-        await self.driver.submit(records=[Record("pools", name, description.encode())])
+        try:
+            await self.driver.submit(records=[Record("pools", name, description.encode()), *records])
+        except Overloaded:
+            del self.pools[name]
+            raise
 
-    async def remove_pool(self, name: str) -> None:
+    @_whole
+    async def remove_pool(self, name: str, *, records: Sequence[Record] = ()) -> None:
         """Remove a pool; `Conflict` while it has nodes."""
         self.check_pool(name)
         nodes = [node.node_id for node in self.core.cluster.by_id.values() if node.pool == name]
         if nodes:
             raise Conflict(f"pool {name}: it has {len(nodes)} nodes, {nodes[0]} among them; remove these first")
-        del self.pools[name]
-        await self.driver.submit(records=[Record("pools", name, None)])
+        description = self.pools.pop(name)
+        try:
+            await self.driver.submit(records=[Record("pools", name, None), *records])
+        except Overloaded:
+            self.pools[name] = description
+            raise
 
     def check_pool(self, name: str) -> None:
         """`Missing` where there is no such pool."""
@@ -374,6 +487,7 @@ class LiveCluster:
 
     # -- nodes --------------------------------------------------------------------------------------------------------
 
+    @_whole
     async def add_node(
         self,
         node_id: str,
@@ -383,6 +497,9 @@ class LiveCluster:
         labels: Mapping[str, str] | None = None,
         resources: Mapping[str, Any] | None = None,
         capacity: Mapping[str, int] | None = None,
+        topology: Mapping[str, str] | None = None,
+        taints: Sequence[str] = (),
+        records: Sequence[Record] = (),
     ) -> NodeView:
         """Take a node in: its engine must answer. What ``resources`` leave out of cpu and storage, the engine says.
 
@@ -390,12 +507,12 @@ class LiveCluster:
         """
         _check_name("node", node_id)
         self.check_pool(pool)
-        if node_id in self.core.cluster.by_id:
-            raise Conflict(f"node {node_id}: there is one already")
+        self._check_new_node(node_id)
         engine = self._engine_for(node_id, endpoint)
         try:
             info = await engine.info()
-        except EngineError:
+            self._check_new_node(node_id)
+        except (EngineError, Conflict):
             await engine.close()
             raise
         given = dict(resources or {})
@@ -408,17 +525,18 @@ class LiveCluster:
         if "storage" in known and not given.get("storage") and info.storage_bytes:
             given["storage"] = {"storage": info.storage_bytes * 8 // 10}
         joined = NodeJoined(
-            node_id=node_id, capacity=capacity or {}, pool=pool, labels=dict(labels or {}), resources=given
-        )
+            node_id=node_id, capacity=capacity or {}, pool=pool, labels=dict(labels or {}), resources=given,
+            topology=dict(topology or {}), taints=tuple(taints),
+        )  # fmt: skip
         self.nodes.add(node_id, endpoint)
         self.gateway.set_engine(node_id, engine)
         events: list[AnyEvent] = [joined]
         if not self.nodes.is_available(node_id):
             events.append(NodeCordoned(node_id=node_id))
         try:
-            why = await self._apply(node_id, events, [Record("nodes", node_id, msgspec.msgpack.encode(endpoint))])
+            encoded = Record("nodes", node_id, msgspec.msgpack.encode(endpoint))
+            why = await self._apply(node_id, events, [encoded, *records])
             if why:
-                await self.driver.submit(records=[Record("nodes", node_id, None)])
                 raise Rejected(why)
         except BaseException:
             if node_id not in self.core.cluster.by_id:
@@ -428,16 +546,18 @@ class LiveCluster:
         self.nodes.adopt(node_id)
         return self.node(node_id)
 
-    async def remove_node(self, node_id: str) -> None:
+    @_whole
+    async def remove_node(self, node_id: str, *, records: Sequence[Record] = ()) -> None:
         """Forget a node; `Conflict` while anything is on it."""
         node = self.core_node(node_id)
         if self.core.on_row[node.row] or self.core.state.fences.on_row(node.row):
             count = len(self.core.on_row[node.row])
             raise Conflict(f"node {node_id}: {count} workloads are on it; remove them, or drain the node")
-        await self.driver.submit(NodeRemoved(node_id=node_id), records=[Record("nodes", node_id, None)])
+        await self.driver.submit(NodeRemoved(node_id=node_id), records=[Record("nodes", node_id, None), *records])
         self.nodes.remove(node_id)
         self.gateway.drop_engine(node_id)
 
+    @_whole
     async def set_node(
         self,
         node_id: str,
@@ -448,6 +568,8 @@ class LiveCluster:
         capacity: Mapping[str, int] | None = None,
         resources: Mapping[str, Any] | None = None,
         is_delta: bool = False,
+        taints: Sequence[str] | None = None,
+        records: Sequence[Record] = (),
     ) -> NodeView:
         """Change a node, all or nothing of what the core has to agree to; None leaves things as they are.
 
@@ -478,43 +600,96 @@ class LiveCluster:
                     operation_id=operation_id,
                 )
             )
-        if labels is not None:
-            events.append(NodeFactsChanged(node_id=node_id, labels=dict(labels)))
-        why = ""
-        if events:
-            why = await self._apply(node_id, events, [], operation_id)
-        if why:
+        if labels is not None or taints is not None:
+            changed = None if labels is None else dict(labels)
+            events.append(
+                NodeFactsChanged(node_id=node_id, labels=changed, taints=None if taints is None else tuple(taints))
+            )
+        if new != old:
+            records = [*records, Record("nodes", node_id, msgspec.msgpack.encode(new))]
+        try:
+            why = ""
+            if events:
+                why = await self._apply(node_id, events, records, operation_id)
+            else:
+                await self.driver.submit(records=records)
+            if why:
+                raise Rejected(why)
+        except BaseException:
             if engine is not None:
                 await engine.close()
-            raise Rejected(why)
+            raise
         if new != old:
             self.nodes.add(node_id, new)
-            await self.driver.submit(records=[Record("nodes", node_id, msgspec.msgpack.encode(new))])
             if engine is not None:
                 self.gateway.set_engine(node_id, engine)
             self.nodes.settle(node_id)
             await self.driver.submit()
         return self.node(node_id)
 
+    @_whole
+    async def drain_node(self, node_id: str, operation_id: str, *, records: Sequence[Record] = ()) -> OperationView:
+        """Take a node out of use, and have its work moved away; `uncordon_node` ends that."""
+        self.core_node(node_id)
+        endpoint = msgspec.structs.replace(self.nodes.endpoints[node_id], bypass=True)
+        view = await self.ask(
+            operation_id,
+            NodeDrainRequested(node_id=node_id, operation_id=operation_id),
+            keep=True,
+            records=[*records, Record("nodes", node_id, msgspec.msgpack.encode(endpoint))],
+            kind="drain",
+            subjects=[node_id],
+        )
+        self.nodes.add(node_id, endpoint)
+        self.nodes.adopt(node_id)
+        return view
+
+    @_whole
+    async def uncordon_node(self, node_id: str, *, records: Sequence[Record] = ()) -> NodeView:
+        """Put a node back into use; ends a drain, also where its agent is not there."""
+        node = self.core_node(node_id)
+        endpoint = msgspec.structs.replace(self.nodes.endpoints[node_id], bypass=False)
+        self.nodes.add(node_id, endpoint)
+        events: list[AnyEvent] = []
+        if node.state is NodeState.DRAINING:
+            events.append(NodeUncordoned(node_id=node_id))
+            if not self.nodes.is_available(node_id):
+                events.append(NodeCordoned(node_id=node_id))
+        encoded = Record("nodes", node_id, msgspec.msgpack.encode(endpoint))
+        await self.driver.submit(*events, records=[*records, encoded])
+        self.nodes.adopt(node_id)
+        self.nodes.settle(node_id)
+        await self.driver.submit()
+        return self.node(node_id)
+
+    def _check_new_node(self, node_id: str) -> None:
+        if node_id in self.core.cluster.by_id or node_id in self.nodes.endpoints:
+            raise Conflict(f"node {node_id}: there is one already")
+
     async def _apply(
         self, subject: str, events: Sequence[AnyEvent], records: Sequence[Record], operation_id: str = ""
     ) -> str:
-        """Submit events that are answered at once; return why the core refused one, "" where it did not."""
+        """Submit events that are answered at once; return why the core refused one, "" where it did not.
+
+        Records are written with the events, and only where nothing is refused.
+        """
         refused: list[str] = []
 
-        def look(at_ns: int, batch: Sequence[AnyEvent], commands: Sequence[AnyCommand]) -> None:
-            if any(event is events[0] for event in batch):
-                refused.extend(
-                    command.detail
-                    for command in commands
-                    if isinstance(command, PublishResult)
-                    and command.outcome == "refused"
-                    and (command.subject == subject or (operation_id and command.operation_id == operation_id))
-                )
+        def look(at_ns: int, batch: Sequence[AnyEvent], commands: Sequence[AnyCommand]) -> Sequence[Record]:
+            if not any(event is events[0] for event in batch):
+                return ()
+            refused.extend(
+                command.detail
+                for command in commands
+                if isinstance(command, PublishResult)
+                and command.outcome == "refused"
+                and (command.subject == subject or (operation_id and command.operation_id == operation_id))
+            )
+            return () if refused else records
 
         self.driver.observers.append(look)
         try:
-            await self.driver.submit(*events, records=records)
+            await self.driver.submit(*events)
         finally:
             self.driver.observers.remove(look)
         return refused[0] if refused else ""

@@ -27,19 +27,30 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OperationRecord(msgspec.Struct, kw_only=True):
-    """What is kept of an operation that is done."""
+    """What is kept of an operation. While it is under way its results are records of their own, a batch each."""
 
     operation_id: str
     results: list[Result]
+    kind: str = ""
+    subjects: tuple[str, ...] = ()
+    is_done: bool = True
+    number: int = 0
 
 
 class OperationView:
-    """One operation. Any number may follow it, each from the beginning."""
+    """One operation. Any number may follow it, each from the beginning.
 
-    def __init__(self, operation_id: str) -> None:
+    ``kind`` and ``subjects`` say what it is about, where whoever asked for it said so.
+    """
+
+    def __init__(self, operation_id: str, kind: str = "", subjects: Sequence[str] = ()) -> None:
         self.operation_id = operation_id
+        self.kind = kind
+        self.subjects = tuple(subjects)
         self.results: list[Result] = []
         self.is_done = False
+        self.parts: list[str] = []
+        """For the hub: the keys under which results are stored while it is under way."""
         self._changed = asyncio.Event()
 
     def add(self, results: Sequence[Result], *, is_done: bool) -> None:
@@ -70,7 +81,8 @@ class OperationView:
 class OperationHub:
     """All operations of a core that somebody follows or lately followed. The newest ``kept`` that are done stay.
 
-    Those that are to be kept are stored too, with the first ``results_max`` results, the newest ``kept`` of them.
+    Those that are to be kept are stored too, with the first ``results_max`` results, the newest ``kept`` of them; what
+    has been answered of one that is under way is not forgotten in a crash.
     """
 
     def __init__(self, core: Core, *, kept: int = 10_000, results_max: int = 10_000) -> None:
@@ -82,32 +94,65 @@ class OperationHub:
         self._staged: dict[str, list[Result]] = {}
         self._stored: OrderedDict[str, None] = OrderedDict()
         self._to_keep: set[str] = set()
+        self._number = 0
 
     def __len__(self) -> int:
         """How many are not done."""
         return len(self._open)
 
-    def begin(self, operation_id: str, *, keep: bool = False) -> OperationView:
+    def begin(
+        self, operation_id: str, *, keep: bool = False, kind: str = "", subjects: Sequence[str] = ()
+    ) -> OperationView:
         """Follow an operation that is about to be asked for; the same again where it is followed already.
 
-        With ``keep`` its results are stored when it is done.
+        With ``keep`` it is stored: `opening` has the record to be written with what asks for it.
         """
         view = self.find(operation_id)
         if view is None:
-            view = self._open[operation_id] = OperationView(operation_id)
+            view = self._open[operation_id] = OperationView(operation_id, kind, subjects)
             if keep:
                 self._to_keep.add(operation_id)
         return view
 
-    def load(self, stored: Mapping[str, bytes]) -> None:
-        """After a recovery: take in what is stored, and follow what the core has under way."""
-        for operation_id, data in stored.items():
-            record = msgspec.msgpack.decode(data, type=OperationRecord)
-            view = self._done[operation_id] = OperationView(operation_id)
-            view.add(record.results, is_done=True)
-            self._stored[operation_id] = None
-        for operation_id in self._core.operations:
-            self.begin(operation_id, keep=True)
+    def opening(self, view: OperationView) -> list[Record]:
+        """What is to be stored with the events that begin an operation; nothing for one that is not kept."""
+        if view.operation_id not in self._to_keep:
+            return []
+        return [self._record(view, [], is_done=False)]
+
+    def load(self, stored: Mapping[str, bytes], parts: Mapping[str, bytes] | None = None) -> list[OperationView]:
+        """After a recovery: take in the tables ``operations`` and ``results``, follow what the core has under way.
+
+        Return those that are not done although the core does not know them: more is to be asked of it for them.
+        """
+        unfinished: dict[str, OperationView] = {}
+        records = [msgspec.msgpack.decode(data, type=OperationRecord) for data in stored.values()]
+        for record in sorted(records, key=lambda record: record.number):
+            operation_id, self._number = record.operation_id, record.number
+            view = OperationView(operation_id, record.kind, record.subjects)
+            view.add(record.results, is_done=record.is_done)
+            if record.is_done:
+                self._done[operation_id] = view
+                self._stored[operation_id] = None
+            else:
+                unfinished[operation_id] = self._open[operation_id] = view
+                self._to_keep.add(operation_id)
+        for key, data in sorted((parts or {}).items()):
+            known = unfinished.get(key.rpartition("/")[0])
+            if known is not None:
+                known.parts.append(key)
+                known.add(msgspec.msgpack.decode(data, type=list[Result]), is_done=False)
+        for operation_id, operation in self._core.operations.items():
+            self.begin(operation_id, keep=True, kind=operation.kind)
+        return [view for operation_id, view in unfinished.items() if operation_id not in self._core.operations]
+
+    def ending(self, view: OperationView, result: Result) -> list[Record]:
+        """What is to be stored of an operation that ends with a result that the core has not published."""
+        return self._closing(view, [result])
+
+    def ended(self, view: OperationView, result: Result) -> None:
+        """That is durable: tell whoever follows."""
+        self._tell(view, [result], is_done=True)
 
     def find(self, operation_id: str) -> OperationView | None:
         """An operation that is under way, or lately was."""
@@ -131,16 +176,14 @@ class OperationHub:
                 if command.outcome != "done":
                     results.append(self._result(command))
         for operation_id, results in staged.items():
-            if operation_id in self._to_keep and operation_id not in self._core.operations:
-                self._to_keep.discard(operation_id)
-                view = self._open.get(operation_id)
-                told = [*(view.results if view is not None else ()), *results][: self._results_max]
-                record = OperationRecord(operation_id=operation_id, results=told)
-                records.append(Record("operations", operation_id, msgspec.msgpack.encode(record)))
-                self._stored[operation_id] = None
-        while len(self._stored) > self._kept:
-            oldest, _ = self._stored.popitem(last=False)
-            records.append(Record("operations", oldest, None))
+            view = self._open.get(operation_id)
+            if view is None or operation_id not in self._to_keep:
+                continue
+            if operation_id not in self._core.operations:
+                records += self._closing(view, results)
+            elif results and len(view.results) < self._results_max:
+                view.parts.append(f"{operation_id}/{len(view.parts):08d}")
+                records.append(Record("results", view.parts[-1], msgspec.msgpack.encode(results)))
         return records
 
     def committed(self, at_ns: int, events: Sequence[AnyEvent], commands: Sequence[AnyCommand]) -> None:
@@ -148,15 +191,35 @@ class OperationHub:
         staged, self._staged = self._staged, {}
         for operation_id, results in staged.items():
             view = self._open.get(operation_id)
-            if view is None:
-                continue
-            is_done = operation_id not in self._core.operations
-            view.add(results, is_done=is_done)
-            if is_done:
-                del self._open[operation_id]
-                self._done[operation_id] = view
-                while len(self._done) > self._kept:
-                    self._done.popitem(last=False)
+            if view is not None:
+                self._tell(view, results, is_done=operation_id not in self._core.operations)
+
+    def _tell(self, view: OperationView, results: Sequence[Result], *, is_done: bool) -> None:
+        view.add(results, is_done=is_done)
+        if is_done:
+            self._open.pop(view.operation_id, None)
+            self._done[view.operation_id] = view
+            while len(self._done) > self._kept:
+                self._done.popitem(last=False)
+
+    def _closing(self, view: OperationView, results: Sequence[Result]) -> list[Record]:
+        """The record of an operation that is done, in place of those of its parts; and of the oldest, nothing."""
+        self._to_keep.discard(view.operation_id)
+        records = [self._record(view, [*view.results, *results][: self._results_max], is_done=True)]
+        records += [Record("results", key, None) for key in view.parts]
+        self._stored[view.operation_id] = None
+        while len(self._stored) > self._kept:
+            oldest, _ = self._stored.popitem(last=False)
+            records.append(Record("operations", oldest, None))
+        return records
+
+    def _record(self, view: OperationView, results: list[Result], *, is_done: bool) -> Record:
+        self._number += 1
+        record = OperationRecord(
+            operation_id=view.operation_id, results=results, kind=view.kind, subjects=view.subjects, is_done=is_done,
+            number=self._number,
+        )  # fmt: skip
+        return Record("operations", view.operation_id, msgspec.msgpack.encode(record))
 
     def _result(self, command: PublishResult) -> Result:
         workload = self._core.workloads.get(command.subject)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from live_kit import deployment, machines, request, running
 
@@ -13,6 +14,7 @@ from backends.real.nodes import Endpoint
 from backends.real.stores.base import StoreError
 from backends.real.stores.sqlite import SqliteStore
 from backends.real.template import Template
+from backends.sim.engine import EngineModel
 from scheduler.events import RemovalRequested
 from scheduler.invariants import check
 
@@ -114,5 +116,89 @@ def test_one_store_serves_one_service(tmp_path: Path) -> None:
         async with running(tmp_path):
             with pytest.raises(StoreError, match="in use by process"):
                 await SqliteStore(tmp_path).open()
+
+    asyncio.run(scenario())
+
+
+def test_what_was_answered_of_an_operation_is_known_after_a_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        outliving = machines()
+        async with running(tmp_path, machines=outliving) as cluster:
+            spec = msgspec.structs.replace(
+                request(cluster, "web", 30, operation_id="op"), payloads={"cpu": {"cpu_request": 1, "bind": True}}
+            )
+            view = await cluster.ask("op", spec, keep=True, kind="submit", subjects=["web"])
+            while len(view.results) < 24:
+                await asyncio.sleep(0.01)
+            assert not view.is_done
+        async with running(tmp_path, machines=outliving) as cluster:
+            found = cluster.operations.find("op")
+            assert found is not None
+            assert (found.kind, found.subjects, found.is_done) == ("submit", ("web",), False)
+            assert [result.outcome for result in found.results] == ["running"] * 24
+            for number in range(6):
+                await (
+                    await cluster.ask(
+                        f"rm{number}", RemovalRequested(workload_id=f"web/{number}", operation_id=f"rm{number}")
+                    )
+                ).done()
+            assert len(await found.done()) == 30
+            assert await cluster.store.load("results") == {}
+
+    asyncio.run(scenario())
+
+
+def test_a_restart_goes_on_where_the_service_went_down(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        outliving = machines(EngineModel(stop_ns=10**8))
+        async with running(tmp_path, machines=outliving) as cluster:
+            await (await cluster.ask("op", deployment(request(cluster, "a", operation_id="op")))).done()
+            view = await cluster.restart("again", "a/0")
+            while cluster.workload("a/0").state != "stopping":
+                await asyncio.sleep(0.01)
+            assert not view.is_done
+        async with running(tmp_path, machines=outliving) as cluster:
+            found = cluster.operations.find("again")
+            assert found is not None
+            assert [result.outcome for result in await found.done()] == ["running"]
+            assert (cluster.workload("a/0").state, cluster.workload("a/0").generation) == ("running", 2)
+
+    asyncio.run(scenario())
+
+
+def test_a_drain_lasts_until_the_node_is_put_back_into_use(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        outliving = machines()
+        async with running(tmp_path, nodes=2, machines=outliving) as cluster:
+            await (await cluster.ask("op", deployment(request(cluster, "a", 4, operation_id="op")))).done()
+            (result,) = await (await cluster.drain_node("n0", "drain")).done()
+            assert result.outcome == "drained"
+            assert cluster.list_workloads(node_id="n0") == []
+            assert cluster.node("n0").is_bypassed
+        async with running(tmp_path, machines=outliving) as cluster:
+            assert cluster.node("n0").state == "draining"
+            assert (await cluster.uncordon_node("n0")).state == "ready"
+            assert cluster.node("n0").is_available
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_that_goes_away_takes_nothing_back(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, nodes=1) as cluster:
+            task = asyncio.create_task(cluster.add_node("n1", "pool", Endpoint(url="sim://", test=True)))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            while "n1" not in cluster.core.cluster.by_id:
+                await asyncio.sleep(0.01)
+            await cluster.driver.submit()
+            assert cluster.node("n1").is_available
+            assert "n1" in await cluster.store.load("nodes")
+            with pytest.raises(Rejected, match="no parameter"):
+                await cluster.set_policy("best-fit", {"nothing": 1})
+            await cluster.set_policy("worst-fit", {})
+            assert cluster.core.policy.name == "worst-fit"
 
     asyncio.run(scenario())

@@ -31,7 +31,7 @@ class Record(NamedTuple):
     """Something that the edge remembers: ``data`` under ``key`` in a ``table``; None deletes.
 
     Tables: ``templates`` by digest, ``nodes`` by node id, ``pools`` by name, ``tombstones`` by workload id,
-    ``requests`` by idempotency key, ``operations`` by id, ``settings`` by name.
+    ``requests`` by idempotency key, ``operations`` by id, ``results`` by operation and part, ``settings`` by name.
     """
 
     table: str
