@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from scheduler.marks import Marks
-from scheduler.types import Int32Array, Int64Array, MaskArray, NodeIndex
+from scheduler.types import BoolArray, Int32Array, Int64Array, MaskArray, NodeIndex
 
 
 class NodeState(StrEnum):
@@ -71,6 +71,8 @@ class Cluster:
         self._domain_ids: dict[str, Int32Array] = {}
         self._open_domains: dict[str, Int64Array] = {}
         self._own_domains: Int32Array = np.arange(64, dtype=np.int32)
+        self._pool_numbers: dict[str, int] = {}
+        self._pools: Int32Array = np.full(64, -1, dtype=np.int32)
         self._amounts: list[dict[int, int]] = []
 
     @property
@@ -86,8 +88,10 @@ class Cluster:
         if node.row == len(self.open_mask):
             self.open_mask = np.concatenate([self.open_mask, np.zeros_like(self.open_mask)])
             self._own_domains = np.arange(len(self.open_mask), dtype=np.int32)
+            self._pools = np.concatenate([self._pools, np.full_like(self._pools, -1)])
             for level, ids in self._domain_ids.items():
                 self._domain_ids[level] = np.concatenate([ids, np.full_like(ids, -1)])
+        self._pools[node.row] = self._pool_numbers.setdefault(node.pool, len(self._pool_numbers))
         for level, domain in node.topology.items():
             names = self._domain_names.setdefault(level, {})
             if level not in self._domain_ids:
@@ -101,6 +105,11 @@ class Cluster:
             self._count_amounts(node, 1)
         if node.state not in GONE:
             self._count_live(node, 1)
+
+    def in_pool(self, pool: str) -> BoolArray:
+        """By row, whether it is in that pool."""
+        is_in: BoolArray = self._pools[: self.row_count] == self._pool_numbers.get(pool, -2)
+        return is_in
 
     def set_state(self, node: Node, state: NodeState) -> None:
         """Change a node's state, and whether its row is open."""

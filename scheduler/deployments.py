@@ -16,7 +16,7 @@ from scheduler.plan import Planner, Shares
 from scheduler.request_classes import RequestClass
 from scheduler.resources import Assignments
 from scheduler.state import SUBMISSION_COPIES_MAX, CoreState
-from scheduler.strategies import STRATEGIES, Candidates, StrategyError, spread
+from scheduler.strategies import STRATEGIES, Candidates, StrategyError, spread_trusted
 from scheduler.types import Int64Array, NodeIndex
 
 
@@ -53,7 +53,7 @@ class Deployments:
         most = min(SUBMISSION_COPIES_MAX, self.planner.total_limit(request_class))
         while True:
             candidates = self._candidates(event, request_class, rows, capacity)
-            added = spread(event.strategy, event.spec.count, candidates, limit=event.nodes_limit, most=most)
+            added = spread_trusted(event.strategy, event.spec.count, candidates, limit=event.nodes_limit, most=most)
             chosen = np.flatnonzero(added)
             shares = Shares(rows[chosen], added[chosen], None)
             if asked is None or asked.uniform is not None:
@@ -74,7 +74,7 @@ class Deployments:
         cluster = self.state.cluster
         allowed = cluster.open_mask[: cluster.row_count] != 0
         if event.spec.pool:
-            allowed &= np.array([node.pool == event.spec.pool for node in cluster.nodes], dtype=bool)
+            allowed &= cluster.in_pool(event.spec.pool)
         if event.node_ids:
             named = np.zeros_like(allowed)
             named[[cluster.by_id[node_id].row for node_id in event.node_ids]] = True
@@ -165,7 +165,7 @@ class Deployments:
         candidates = self._candidates(attempt.event, attempt.request_class, attempt.rows, capacity)
         for row, copies in attempt.added.items():
             candidates.count[np.searchsorted(attempt.rows, row)] += len(copies)
-        return spread(
+        return spread_trusted(
             attempt.event.strategy, need, candidates, limit=attempt.event.nodes_limit, most=SUBMISSION_COPIES_MAX
         )
 

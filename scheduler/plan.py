@@ -414,10 +414,8 @@ class Planner:
     def _place_filters(self, request_class: RequestClass, columns: NodeColumns) -> list[tuple[str, Any]]:
         """Pairs of a reason and a boolean array over ``columns.rows``: what has nothing to do with capacity."""
         filters: list[tuple[str, Any]] = []
-        nodes = self.cluster.nodes
         if request_class.pool:
-            pool = request_class.pool
-            filters.append(("pool", np.array([nodes[row].pool == pool for row in columns.rows.tolist()], dtype=bool)))
+            filters.append(("pool", self.cluster.in_pool(request_class.pool)[columns.rows]))
         if request_class.avoid:
             filters.append(("start failed before", ~np.isin(columns.rows, request_class.avoid)))
         return filters

@@ -70,6 +70,23 @@ class Candidates(msgspec.Struct, frozen=True, eq=False):
     usage: FloatArray
     rate: FloatArray
 
+    def check(self) -> None:
+        """ValueError where the columns are not what the class says; it names field, value and remedy."""
+        lengths = [len(getattr(self, name)) for name in self.__struct_fields__]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"candidates: lengths {lengths} must be equal; give one entry a node")
+        bounds = (
+            ("capacity", self.capacity, 0, UNLIMITED),
+            ("count", self.count, 0, COUNT_MAX),
+            ("usage", self.usage, -SHARE_MAX, SHARE_MAX),
+            ("rate", self.rate, 0, SHARE_MAX),
+        )
+        for name, column, lowest, highest in bounds:
+            is_right = (column >= lowest) & (column <= highest)  # False for NaN
+            if not is_right.all():
+                position = int(np.argmin(is_right))
+                raise ValueError(f"{name}[{position}]: {column[position]} must be from {lowest} to {highest}")
+
 
 def total_capacity(capacity: Int64Array) -> int:
     """How many copies fit on all nodes together; 0 for no nodes, `UNLIMITED` where the sum is no less than that."""
@@ -86,6 +103,14 @@ def spread(strategy: str, need: int, candidates: Candidates, *, limit: int = 0, 
         StrategyError: there is no such plan; see there.
         ValueError: the candidates are not what `Candidates` says; the message names field, value and remedy.
     """
+    candidates.check()
+    return spread_trusted(strategy, need, candidates, limit=limit, most=most)
+
+
+def spread_trusted(
+    strategy: str, need: int, candidates: Candidates, *, limit: int = 0, most: int = UNLIMITED
+) -> Int64Array:
+    """`spread` over candidates that need no check."""
     if strategy not in _STRATEGIES:
         options = ", ".join(STRATEGIES)
         raise StrategyError(
@@ -95,7 +120,6 @@ def spread(strategy: str, need: int, candidates: Candidates, *, limit: int = 0, 
         raise StrategyError("invalid_count", f"need: {need} must be from 1 to {COUNT_MAX}")
     if not 0 <= limit <= COUNT_MAX:
         raise StrategyError("invalid_count", f"limit: {limit} must be from 0, for no limit, to {COUNT_MAX}")
-    _check(candidates)
     return _STRATEGIES[strategy](need, candidates, limit, most)
 
 
@@ -113,6 +137,11 @@ def _auto(need: int, candidates: Candidates, limit: int, most: int) -> Int64Arra
             raise StrategyError("insufficient_resource", message)
     has_room = np.flatnonzero(room)
     count, room = candidates.count[has_room], room[has_room]
+    plan = np.zeros_like(candidates.capacity)
+    if need == 1:
+        lowest = has_room[count == count.min()]
+        plan[lowest[np.argmax(candidates.capacity[lowest])]] = 1
+        return plan
 
     def added(level: int) -> Int64Array:
         return np.clip(level - count, 0, room)
@@ -131,7 +160,6 @@ def _auto(need: int, candidates: Candidates, limit: int, most: int) -> Int64Arra
     remaining = candidates.capacity[has_room[at_level]] - given[at_level]
     lifted = np.argsort(-remaining, kind="stable")[: need - _sum(given)]
     given[at_level[lifted]] += 1
-    plan = np.zeros_like(candidates.capacity)
     plan[has_room] = given
     return plan
 
@@ -301,23 +329,6 @@ def _sum(amounts: Int64Array) -> int:
     if int(amounts.max(initial=0)) <= UNLIMITED // max(len(amounts), 1):
         return int(amounts.sum())
     return (int((amounts >> 32).sum()) << 32) + int((amounts & 0xFFFF_FFFF).sum())
-
-
-def _check(candidates: Candidates) -> None:
-    lengths = [len(getattr(candidates, name)) for name in candidates.__struct_fields__]
-    if len(set(lengths)) > 1:
-        raise ValueError(f"candidates: lengths {lengths} must be equal; give one entry a node")
-    bounds = (
-        ("capacity", candidates.capacity, 0, UNLIMITED),
-        ("count", candidates.count, 0, COUNT_MAX),
-        ("usage", candidates.usage, -SHARE_MAX, SHARE_MAX),
-        ("rate", candidates.rate, 0, SHARE_MAX),
-    )
-    for name, column, lowest, highest in bounds:
-        is_right = (column >= lowest) & (column <= highest)  # False for NaN
-        if not is_right.all():
-            position = int(np.argmin(is_right))
-            raise ValueError(f"{name}[{position}]: {column[position]} must be from {lowest} to {highest}")
 
 
 _Strategy: TypeAlias = Callable[[int, Candidates, int, int], Int64Array]
