@@ -23,7 +23,7 @@ import structlog
 from backends.real import template as templates
 from backends.real.clock import Clock, sleep
 from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overloaded
-from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, Unreachable
+from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, EngineInfo, Unreachable
 from backends.real.gateway import Gateway, Survey
 from backends.real.nodes import Connect, Endpoint, LivenessOptions, Nodes
 from backends.real.operations import OperationHub, OperationView, Result
@@ -500,9 +500,11 @@ class LiveCluster:
         topology: Mapping[str, str] | None = None,
         taints: Sequence[str] = (),
         records: Sequence[Record] = (),
+        supply: Callable[[EngineInfo], tuple[Mapping[str, int], Mapping[str, Any]]] | None = None,
     ) -> NodeView:
         """Take a node in: its engine must answer. What ``resources`` leave out of cpu and storage, the engine says.
 
+        ``supply`` makes capacity and resources of what the engine says, and takes the place of both.
         `Unreachable` where the engine does not answer, `Rejected` where the core refuses the node.
         """
         _check_name("node", node_id)
@@ -515,6 +517,8 @@ class LiveCluster:
         except (EngineError, Conflict):
             await engine.close()
             raise
+        if supply is not None:
+            capacity, resources = supply(info)
         given = dict(resources or {})
         known = {plugin.name: plugin.params for plugin in self.core.config.plugins}
         if "cpu" in known and not given.get("cpu"):
@@ -609,9 +613,10 @@ class LiveCluster:
             records = [*records, Record("nodes", node_id, msgspec.msgpack.encode(new))]
         try:
             why = ""
-            if events:
-                why = await self._apply(node_id, events, records, operation_id)
-            else:
+            for event in events:  # one after the other: what is refused keeps the next one from happening
+                is_last = event is events[-1]
+                why = why or await self._apply(node_id, [event], records if is_last else (), operation_id)
+            if not events:
                 await self.driver.submit(records=records)
             if why:
                 raise Rejected(why)

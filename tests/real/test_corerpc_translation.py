@@ -175,7 +175,7 @@ INFO = EngineInfo(
 def test_a_node_that_says_nothing_is_what_its_engine_says():
     supply = WIRE.node({}, INFO)
     assert supply.resources["cpu"] == {
-        "cores": 4,
+        "cores": {"0": 100, "1": 100, "2": 100, "3": 100},
         "memory": 8 * GIB,
         "numa": {"0": ["0", "1"], "1": ["2", "3"]},
     }
@@ -196,7 +196,8 @@ def test_what_a_node_says_goes_before_what_its_engine_says():
     assert inventory is not None
     assert inventory.slots[:2] == ("0", "1")
     assert WIRE.node(packed(cpumem={"cpu": 8, "share": 200}), None).resources["cpu"] == {"cores": 8, "share": 200}
-    assert WIRE.node(packed(cpumem={"cpu": "8"}), INFO).resources["cpu"]["cores"] == 8
+    assert WIRE.node(packed(cpumem={"cpu": "8"}), INFO).resources["cpu"] == {"cores": 8, "memory": 8 * GIB}
+    assert set(WIRE.node(packed(cpumem={"share": 50}), INFO).resources["cpu"]["cores"].values()) == {50}
 
 
 def test_storage_of_a_node():

@@ -25,6 +25,7 @@ import structlog
 from backends.real.service.auth import Authenticator
 from backends.real.service.errors import CallError, Status, detail
 from backends.real.service.limits import OpenCalls, TokenBuckets
+from backends.real.service.streams import closing
 
 _log = structlog.get_logger("service")
 
@@ -274,13 +275,9 @@ async def _only(messages: AsyncIterator[Any]) -> Any:
 
 
 async def _write_all(call: Call, messages: AsyncIterator[Any]) -> None:
-    try:
+    async with closing(messages):
         async for message in messages:
             await call.write(message)
-    finally:
-        close = getattr(messages, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def _host(peer: str) -> str:

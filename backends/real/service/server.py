@@ -53,8 +53,8 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Service(NamedTuple):
     """A service: its descriptor, the object that has a method for each of its own, and what errors become.
 
-    A method takes the request, or an async iterator of them, and the `Call`; it is a coroutine function, or an async
-    generator where the answer is a stream.
+    A method takes the request, or an async iterator of them, and the `Call`; it is a coroutine function, or returns an
+    async iterator where the answer is a stream.
     """
 
     descriptor: ServiceDescriptor

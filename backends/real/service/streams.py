@@ -1,10 +1,11 @@
-"""Feeds: what watchers have not read yet, bounded."""
+"""Streams: feeds, which bound what watchers have not read yet, and iterators that are closed in time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 from backends.real.service.errors import CallError, Status
@@ -58,3 +59,14 @@ class Feed(Generic[T]):
                 return
             self._changed.clear()
             await self._changed.wait()
+
+
+@asynccontextmanager
+async def closing(iterator: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
+    """Close an iterator that can be closed, as soon as nobody iterates any more."""
+    try:
+        yield iterator
+    finally:
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()

@@ -40,7 +40,14 @@ class NodeSupply(NamedTuple):
 class ResourceWire:
     """Reads resources for a core with these dimensions and plugins."""
 
-    def __init__(self, dimensions: Sequence[str], plugins: Iterable[str], exact_plugins: Iterable[str]) -> None:
+    def __init__(
+        self,
+        dimensions: Sequence[str],
+        plugins: Iterable[str],
+        exact_plugins: Iterable[str],
+        share_base: int = 100,
+    ) -> None:
+        self.share_base = share_base
         self.dimensions = tuple(dimensions)
         self.plugins = frozenset(plugins)
         self.exact_plugins = frozenset(exact_plugins)
@@ -78,9 +85,10 @@ class ResourceWire:
         memory, storage = (_part(amount) for amount in (info.memory_bytes, info.storage_bytes))
         if "cpu" in self.exact_plugins:
             cpu = supply.resources.setdefault("cpu", {})
-            cpu.setdefault("cores", len(info.cpus))
             cpu.setdefault("memory", memory)
-            _take_numa(cpu, info)
+            if "cores" not in cpu:
+                cpu["cores"] = dict.fromkeys(info.cpus, cpu.pop("share", self.share_base))
+                _take_numa(cpu, info)
         else:
             defaults = {"cpu": len(info.cpus) * 1000, "memory": memory}
             for name in defaults.keys() & set(self.dimensions):
@@ -243,7 +251,7 @@ def _cpu_node(value: Any) -> dict[str, Any]:
     if cores is not None:
         payload["cores"] = _cores(cores)
     share = _first(fields, "share")
-    if share is not None and isinstance(payload.get("cores"), int):
+    if share is not None and isinstance(payload.get("cores", 0), int):
         payload["share"] = _number("cpumem.share", share)
     memory = _first(fields, "memory")
     if memory is not None:
@@ -294,9 +302,8 @@ def _node_amounts(payload: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _take_numa(cpu: dict[str, Any], info: EngineInfo) -> None:
-    """Take the engine's NUMA nodes where the node says nothing of its cores but how many there are."""
-    counted = cpu["cores"] == len(info.cpus) and info.cpus == tuple(str(core) for core in range(len(info.cpus)))
-    if "numa" not in cpu and "numa_memory" not in cpu and info.numa and counted:
+    """Take the engine's NUMA nodes, unless the node says something of its own."""
+    if "numa" not in cpu and "numa_memory" not in cpu and len(info.numa) > 1:
         cpu["numa"] = {numa_id: list(cores) for numa_id, cores in info.numa.items()}
 
 
