@@ -63,6 +63,18 @@ class _Wait:
         self._handle.cancel()
 
 
+class MonotonicClock:
+    """For durations only: its zero means nothing, and it never goes back or jumps."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since some instant."""
+        return time.monotonic_ns()
+
+    def call_at(self, at_ns: int, callback: Callable[[], object]) -> Handle:
+        """See `Clock.call_at`."""
+        return asyncio.get_running_loop().call_later((at_ns - self.now_ns()) / 1e9, callback)
+
+
 async def sleep(clock: Clock, delay_ns: int) -> None:
     """Return when so much time has passed on the clock."""
     woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
