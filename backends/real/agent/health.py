@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,10 @@ class Prober:
                 fault = await answer
         except TimeoutError:
             fault = f"no answer within {self._timeout_s:g} s"
-        except (OSError, EngineError, ValueError) as error:
-            fault = str(error) or type(error).__name__
+        except OSError as error:
+            fault = os.strerror(error.errno).lower() if error.errno else str(error) or type(error).__name__
+        except (EngineError, ValueError) as error:
+            fault = str(error)
         return f"{name}: {fault}" if fault else ""
 
     async def _command(self, instance: Instance, command: tuple[str, ...]) -> str:
