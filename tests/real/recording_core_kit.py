@@ -1,4 +1,4 @@
-"""A core that speaks CoreRPC and remembers what agents say: leases as the service keeps them, statuses, who was marked."""
+"""A core that speaks CoreRPC and remembers what agents say: leases as the service keeps them, statuses, marks."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -330,7 +331,7 @@ def test_statsd_gets_gauges_under_eru_s_names() -> None:
         mine = receivers[fnv32a("1" * 64) % 2]
         other = receivers[1 - fnv32a("1" * 64) % 2]
         lines: list[str] = []
-        with pytest.raises(BlockingIOError):
+        with contextlib.suppress(BlockingIOError):
             while True:
                 datagram = mine.recv(65_536)
                 assert len(datagram) <= DATAGRAM_BYTES
