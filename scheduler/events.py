@@ -103,13 +103,14 @@ class WorkloadAdopted(_Exogenous, frozen=True, tag="workload_adopted"):
 
     Its amounts are reserved even where that overcommits the node. ``assignments`` tells which particular things it
     holds, by plugin; what is not told is assigned anew. Things that somebody else holds are not given twice: then the
-    adoption is refused. ``spec.count`` must be 1.
+    adoption is refused. ``spec.count`` must be 1. ``generation`` is the one that runs.
     """
 
     event_class: ClassVar[EventClass] = EventClass.SUBMISSION
     spec: WorkloadsSubmitted
     node_id: str
     assignments: Mapping[str, Assignment] | None = None
+    generation: int = 1
 
 
 class DeploymentRequested(_Exogenous, frozen=True, tag="deployment_requested"):

@@ -82,6 +82,8 @@ class WorkloadEvents:
             request_class = self.state.admit(spec)
             if spec.count != 1:
                 raise ValueError(f"count: {spec.count}; adopt workloads one by one")
+            if event.generation < 1:
+                raise ValueError(f"generation: {event.generation} must be at least 1")
             self.state.check_id(spec.workload_id)
             if node is None or node.state is NodeState.LOST:
                 raise ValueError(f"node_id: no node {event.node_id!r} is reachable")
@@ -95,7 +97,7 @@ class WorkloadEvents:
             return
         workload = self.state.new_workload(spec.workload_id, spec, request_class)
         self.state.counters.adopted += 1
-        workload.generation = 1
+        workload.generation = event.generation
         workload.started_ns = self.state.at_ns
         self.state.hold(workload, node.row, assignments, as_found=True)
         self.state.move(workload, Trigger.ADOPTED)

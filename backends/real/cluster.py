@@ -97,7 +97,8 @@ class NodeGateway(Gateway, Protocol):
 class ClusterOptions(NamedTuple):
     """Intervals and bounds of the edge; see also what drivers and liveness have.
 
-    Engines are compared with the core every ``reconcile_ns``. What has ended by itself is removed from its node
+    ``core_id`` is for a new store, in place of one that was lost. Engines are compared with the core every
+    ``reconcile_ns``. What has ended by itself is removed from its node
     ``ended_ns`` later, so that its output can be read until then.
     """
 
@@ -106,6 +107,7 @@ class ClusterOptions(NamedTuple):
     reconcile_ns: int = 30 * SECOND_NS
     ended_ns: int = 600 * SECOND_NS
     tick_ns: int = SECOND_NS // 2
+    core_id: str = ""
 
 
 class Tombstone(msgspec.Struct, frozen=True):
@@ -232,7 +234,9 @@ class LiveCluster:
         recovered = await recover(self.store, self._header, self._make_core)
         self.core = core = recovered.core
         settings = await self.store.load("settings")
-        self.core_id = settings.get("core_id", b"").decode() or secrets.token_hex(8)
+        self.core_id = settings.get("core_id", b"").decode() or self.options.core_id or secrets.token_hex(8)
+        if self.options.core_id not in ("", self.core_id):
+            raise Rejected(f"core_id: {self.options.core_id!r}, but the store is that of {self.core_id!r}")
         await self.store.commit((), [Record("settings", "core_id", self.core_id.encode())])
         self.pools = {name: data.decode() for name, data in (await self.store.load("pools")).items()}
         self._tombstones = {
@@ -504,6 +508,8 @@ class LiveCluster:
     ) -> NodeView:
         """Take a node in: its engine must answer. What ``resources`` leave out of cpu and storage, the engine says.
 
+        Instances of this core that run there already are adopted: so a lost journal is rebuilt from the engines.
+
         ``supply`` makes capacity and resources of what the engine says, and takes the place of both.
         `Unreachable` where the engine does not answer, `Rejected` where the core refuses the node.
         """
@@ -548,7 +554,27 @@ class LiveCluster:
                 self.gateway.drop_engine(node_id)
             raise
         self.nodes.adopt(node_id)
+        await self._adopt_instances(node_id, engine)
         return self.node(node_id)
+
+    async def _adopt_instances(self, node_id: str, engine: Engine) -> None:
+        """Take in what runs on a node that has just joined; what cannot be is an orphan, and named."""
+        with contextlib.suppress(EngineError):
+            for instance in await engine.instances():
+                label = instance.labels.get(LABEL_RECORD)
+                if label is None or instance.state not in ("running", "paused"):
+                    continue
+                if instance.workload_id in self.core.workloads or instance.workload_id in self._tombstones:
+                    continue
+                try:
+                    told = msgspec.json.decode(label, type=WorkloadAdopted)
+                except msgspec.DecodeError as error:
+                    why = str(error)
+                else:
+                    adopted = msgspec.structs.replace(told, node_id=node_id, generation=instance.generation)
+                    why = await self._apply(instance.workload_id, [adopted], [])
+                if why:
+                    _log.warning("not adopted", node=node_id, workload=instance.workload_id, error=why)
 
     @_whole
     async def remove_node(self, node_id: str, *, records: Sequence[Record] = ()) -> None:

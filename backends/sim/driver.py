@@ -197,7 +197,7 @@ class SimDriver:
                     self.engine.expect(f"{event.workload_id}/{copy}", service)
         elif isinstance(event, WorkloadAdopted):
             self.engine.expect(event.spec.workload_id, service)
-            for completion in self.engine.adopt(event.spec.workload_id, event.node_id):
+            for completion in self.engine.adopt(event.spec.workload_id, event.node_id, event.generation):
                 self._schedule(int(self._environment.now), completion)
 
     # -- state ------------------------------------------------------------------------------------------------------

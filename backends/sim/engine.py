@@ -159,9 +159,9 @@ class SimulatedEngine:
         if instance is not None and instance.boot == _FAILED:
             del self._running[workload_id]
 
-    def adopt(self, workload_id: str, node_id: str) -> Sequence[Completion]:
-        """The workload runs already, as generation 1; return how it will end."""
-        instance = Instance(1, node_id, self._boots.get(node_id, 0))
+    def adopt(self, workload_id: str, node_id: str, generation: int = 1) -> Sequence[Completion]:
+        """The workload runs already, as this generation; return how it will end."""
+        instance = Instance(generation, node_id, self._boots.get(node_id, 0))
         self._running[workload_id] = instance
         return self._exit(workload_id, instance, 0)
 

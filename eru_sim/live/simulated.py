@@ -96,7 +96,7 @@ class SimulatedGateway:
                 self.machines.expect(workload_id, service)
         elif isinstance(event, WorkloadAdopted):
             self.machines.expect(event.spec.workload_id, service)
-            for completion in self.machines.adopt(event.spec.workload_id, event.node_id):
+            for completion in self.machines.adopt(event.spec.workload_id, event.node_id, event.generation):
                 self._arrange(self._clock.now_ns(), completion)
 
     def _arrange(self, now_ns: int, completion: Completion) -> None:

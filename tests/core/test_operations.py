@@ -362,6 +362,17 @@ def test_adopted_work_runs_as_generation_one_and_may_overcommit() -> None:
     assert placements(h.exited("w1")) == {"x": "n0"}
 
 
+def test_adopted_work_goes_on_as_the_generation_that_runs() -> None:
+    h = with_nodes((2, 2))
+    h.step(WorkloadAdopted(spec=spec("a", 1, 1), node_id="n0", generation=4))
+    h.reload()
+    assert h.core.workloads["a"].generation == 4
+    h.exited("a")
+    assert h.core.partition()["completed"] == 1
+    commands = h.step(WorkloadAdopted(spec=spec("b", 1, 1), node_id="n0", generation=0))
+    assert details(commands) == ["generation: 0 must be at least 1"]
+
+
 def test_adopted_work_may_take_more_of_a_pool_than_there_is() -> None:
     h = with_nodes((9, 9))
     h.submit("a", 1, 1, payloads={"licences": {"spice": 1}})
