@@ -59,6 +59,7 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     initial: Literal["empty", "recorded"] = "empty"
     horizon: str | int | float | None = None
     failures: str | None = None
+    reservations: str | None = None
     engine: str | EngineModel | None = None
     journal: str | None = None
     out: str | None = None

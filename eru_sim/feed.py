@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -22,6 +22,7 @@ from scheduler.events import (
     NodeLost,
     NodeReturned,
     RemovalRequested,
+    ReservationSet,
     WorkloadAdopted,
     WorkloadsSubmitted,
 )
@@ -42,7 +43,8 @@ class Feed:
     """All arrivals of one run. Iterate once; then ``ignored`` and ``unknown_machines`` are complete.
 
     ``plugins`` names those of the run. ``with_images`` gives every job an image of its own, for engines that pull.
-    ``topology`` maps a machine to its domains, in place of those that the trace tells.
+    ``topology`` maps a machine to its domains, in place of those that the trace tells. ``reservations`` are announced
+    with the first machine.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Feed:
         initial: Literal["empty", "recorded"] = "empty",
         with_images: bool = False,
         topology: dict[str, dict[str, str]] | None = None,
+        reservations: Sequence[ReservationSet] = (),
     ) -> None:
         self.ignored: Counter[str] = Counter()
         self.unknown_machines = 0
@@ -66,6 +69,7 @@ class Feed:
         self._initial = initial
         self._with_images = with_images
         self._topology = topology or {}
+        self._reservations = reservations
         self._is_up: dict[str, bool] = {}
         self._removals: list[tuple[int, int, str]] = []
 
@@ -136,10 +140,14 @@ class Feed:
     # -- machines -----------------------------------------------------------------------------------------------------
 
     def _machine_arrivals(self) -> Iterator[Arrival]:
+        announced = self._reservations
         for machine in self._machine_events:
             event = self._machine_event(machine)
             if event is not None:
                 yield Arrival(machine.at_ns, event)
+                for reservation in announced:
+                    yield Arrival(machine.at_ns, reservation)
+                announced = ()
 
     def _machine_event(self, machine: MachineEvent) -> Any:
         """The event of a node, or None where nothing changes."""

@@ -17,6 +17,7 @@ from eru_sim.errors import EruError
 
 if TYPE_CHECKING:
     from backends.sim.engine import EngineModel
+    from scheduler.events import ReservationSet
     from scheduler.policies import Policy
 
 _UNITS_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
@@ -34,6 +35,32 @@ def parse_duration_ns(text: str | int | float, field: str) -> int:
     if not amount.is_finite() or amount < 0 or amount >= 1 << 62:
         raise EruError(f"{field}: {text!r} is not a duration; write e.g. 90s, 15m, 2h or 1d")
     return int(amount)
+
+
+def parse_reservations(text: str) -> list[ReservationSet]:
+    """Return the reservations of ``TENANT:NODES@START-END``, one after the other with ``;``: ``a:8@1h-3h;b/x:2@0-90s``.
+
+    They are called r1, r2, …; the core chooses the nodes.
+    """
+    from scheduler.events import ReservationSet
+
+    found: list[ReservationSet] = []
+    for item in filter(None, (part.strip() for part in text.split(";"))):
+        whom, at, when = item.rpartition("@")
+        tenant, _, nodes = whom.rpartition(":")
+        start, dash, end = when.partition("-")
+        if not (at and dash and tenant and nodes.isascii() and nodes.isdigit() and 1 <= int(nodes) < 1 << 31):
+            raise EruError(f"reservations: {item!r} is not TENANT:NODES@START-END, e.g. physics:8@1h-3h")
+        start_ns, end_ns = parse_duration_ns(start, "reservations"), parse_duration_ns(end, "reservations")
+        if end_ns <= start_ns:
+            raise EruError(f"reservations: {item!r} ends before it begins")
+        name = f"r{len(found) + 1}"
+        found.append(
+            ReservationSet(reservation_id=name, tenant=tenant, node_count=int(nodes), start_ns=start_ns, end_ns=end_ns)
+        )
+    if not found:
+        raise EruError(f"reservations: {text!r} names none; leave it out, or give e.g. physics:8@1h-3h")
+    return found
 
 
 def parse_pairs(text: str, field: str, separators: str = ",") -> dict[str, str]:

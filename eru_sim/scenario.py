@@ -201,6 +201,7 @@ KEYS: dict[str, Key] = {
         head=("model",),
         render=_named_text("model"),
     ),
+    "reservations": Key(meaning="Nodes that are held for tenants: `physics:8@1h-3h;bio:2@0-30m`."),
     "initial": Key(meaning="`empty`, or `recorded`: start from the placement of the trace.", default="empty"),
     "horizon": Key(meaning="When the run ends: seconds, or `90s`, `2h`.", types=(str, int, float)),
     "warm_up": Key(meaning="What is left out of the metrics at the start: seconds, or `10m`.", types=(str, int, float)),
@@ -435,7 +436,14 @@ def _drawn(source: str) -> str:
 
 def _check_values(cells: Mapping[str, Cell]) -> None:
     """Raise EruError for a value that no replay would take; it is better to know before the first run."""
-    from eru_sim.options import choose_policy, choose_queue, parse_duration_ns, parse_engine, parse_overcommit
+    from eru_sim.options import (
+        choose_policy,
+        choose_queue,
+        parse_duration_ns,
+        parse_engine,
+        parse_overcommit,
+        parse_reservations,
+    )
     from eru_sim.simulation import replay
 
     checks: dict[str, Callable[[Any], object]] = {
@@ -444,6 +452,7 @@ def _check_values(cells: Mapping[str, Cell]) -> None:
         "initial": _check_initial,
         "overcommit": parse_overcommit,
         "policy": choose_policy,
+        "reservations": parse_reservations,
         "queue": choose_queue,
         "warm_up": lambda value: parse_duration_ns(value, "warm_up"),
     }

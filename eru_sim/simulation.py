@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from eru_sim.errors import EruError
-from eru_sim.options import choose_policy, choose_queue, parse_duration_ns, parse_engine, parse_overcommit
+from eru_sim.options import (
+    choose_policy,
+    choose_queue,
+    parse_duration_ns,
+    parse_engine,
+    parse_overcommit,
+    parse_reservations,
+)
 from eru_sim.output import check_directory, check_file, write_files
 
 if TYPE_CHECKING:
@@ -74,6 +81,7 @@ def replay(
     initial: Literal["empty", "recorded"] = "empty",
     horizon: str | int | float | None = None,
     failures: str | None = None,
+    reservations: str | None = None,
     engine: str | EngineModel | None = None,
     journal: str | Path | None = None,
     out: str | Path | None = None,
@@ -90,8 +98,9 @@ def replay(
     queue, ``name[?key=value&…]`` of `scheduler.disciplines`; ``pass=event`` schedules after every event. ``horizon``
     ends the run (seconds, or e.g. "2h"); by default the trace says, else it ends when nothing is left to happen.
     ``initial`` "recorded" starts from the placement that the trace shows at its start. ``failures`` replaces recorded
-    machine failures. ``engine`` gives latencies and faults. ``journal`` is a file to record to, ``out`` a directory for
-    the result's tables. ``check_every`` checks all invariants after every so many steps.
+    machine failures. ``reservations`` holds nodes for tenants, e.g. "physics:8@1h-3h". ``engine`` gives latencies and
+    faults. ``journal`` is a file to record to, ``out`` a directory for the result's tables. ``check_every`` checks all
+    invariants after every so many steps.
 
     ``checkpoint`` is a file to save the run to: at its start, after ``every`` so many batches (by default 100,000) or
     so much simulated time (e.g. "15m"), and at its end. ``resume`` is such a file, to go on from; everything else comes
@@ -103,7 +112,8 @@ def replay(
     """
     options = {
         "source": source, "cluster": cluster, "policy": policy, "queue": queue, "seed": seed,
-        "overcommit": overcommit, "initial": initial, "horizon": horizon, "failures": failures, "engine": engine,
+        "overcommit": overcommit, "initial": initial, "horizon": horizon, "failures": failures,
+        "reservations": reservations, "engine": engine,
         "journal": journal, "out": out, "check_every": check_every, "checkpoint": checkpoint, "every": every,
     }  # fmt: skip
     if resume is not None:
@@ -241,6 +251,7 @@ def _compose(arguments: Arguments, choice: PolicyChoice, saved: Checkpoint | Non
     queue, overcommit = choose_queue(arguments.queue), parse_overcommit(arguments.overcommit)
     model = parse_engine(arguments.engine, arguments.seed)
     horizon_ns = None if arguments.horizon is None else parse_duration_ns(arguments.horizon, "horizon")
+    reservations = [] if arguments.reservations is None else parse_reservations(arguments.reservations)
     trace = open_source(arguments.source, progress)
     if arguments.engine is None and isinstance(trace, JournalTrace):
         model = trace.engine_model(arguments.seed)
@@ -271,6 +282,8 @@ def _compose(arguments: Arguments, choice: PolicyChoice, saved: Checkpoint | Non
     if isinstance(trace, JournalTrace) and arguments.engine is None:
         assumptions = (*assumptions, trace.latencies())
     if isinstance(trace, JournalTrace) and arguments.cluster == "trace" and arguments.failures is None:
+        if reservations:
+            raise EruError("reservations: a recording that is replayed as it was has its own; leave them out")
         recording = trace
         feed = RecordedFeed(lambda: recording.arrivals(as_recorded=arguments.initial == "recorded"))
     else:
@@ -284,6 +297,7 @@ def _compose(arguments: Arguments, choice: PolicyChoice, saved: Checkpoint | Non
             initial=arguments.initial,
             with_images=model.image_pull_ns > 0,
             topology=machines.topology,
+            reservations=reservations,
         )
     metrics, outcomes = Metrics(core), Outcomes(core)
     return _Run(

@@ -14,7 +14,7 @@ import msgspec
 StopReason = Literal["kill", "evict", "preempt", "hold", "fence", "replace"]
 Outcome = Literal[
     "running", "stopped", "updated", "update_failed", "replaced", "rolled_back", "dissociated", "drained",
-    "changed", "fixed",
+    "changed", "fixed", "reserved",
     "completed", "failed", "killed", "lost", "rejected", "refused", "done",
 ]  # fmt: skip
 

@@ -39,6 +39,7 @@ from scheduler.preemption import Preemption
 from scheduler.reallocs import ReallocEvents
 from scheduler.replacements import ReplacementEvents
 from scheduler.request_classes import RequestClass
+from scheduler.reservations import Reserved
 from scheduler.state import CoreState, Handlers
 from scheduler.strategies import StrategyError, total_capacity
 from scheduler.workload import Fence, Workload
@@ -84,14 +85,12 @@ class Core:
         self.cluster: Cluster = self.state.cluster
         self.ledger: Ledger = self.state.ledger
         self.planner: Planner = self.state.planner
-        self.queue: Queue = self.state.queue
         self.counters: Counters = self.state.counters
         self.workloads: dict[str, Workload] = self.state.workloads
         self.on_row: list[dict[str, Workload]] = self.state.on_row
         self.fences: Mapping[tuple[str, int], Fence] = self.state.fences.by_key
         self.operations: dict[str, Operation] = self.state.results.operations
         self._policy_factory = policy_factory
-        self._discipline = self.state.discipline
         self._placer = Placer(self.state)
         self._preemption = Preemption(self.state, self._placer)
         self._deployments = Deployments(self.state)
@@ -106,6 +105,7 @@ class Core:
             **ReallocEvents(self.state).handlers,
             **self._replacements.handlers,
             **self._preemption.handlers,
+            **self.state.reservations.handlers,
             DeploymentRequested: self._on_deployment_requested,
             PolicyChanged: self._on_policy_changed,
         }
@@ -154,6 +154,11 @@ class Core:
         return self.state.at_ns
 
     @property
+    def queue(self) -> Queue:
+        """What waits, as the discipline in force keeps it."""
+        return self.state.queue
+
+    @property
     def policy(self) -> Policy:
         """The policy in force."""
         return self.planner.policy
@@ -190,6 +195,10 @@ class Core:
         nodes = {self.cluster.nodes[row].node_id: int(capacities[row]) for row in np.flatnonzero(capacities).tolist()}
         return Capacity(nodes, total_capacity(capacities))
 
+    def reservations(self) -> list[Reserved]:
+        """The reservations that are not over, and who is still in the way, in the order in which they were set."""
+        return self.state.reservations.status()
+
     def inspect(self, node_id: str) -> list[str]:
         """What is wrong with the books of a node: one line for each amount that its work does not add up to.
 
@@ -205,7 +214,7 @@ class Core:
         state = self.state
         if state.cluster.nominated:
             self._preemption.place_nominated()
-        self._discipline.run(self._placer)
+        state.discipline.run(self._placer)
         if state.preemptors:
             self._preemption.run()
         if state.impatient and self._reject_impatient():

@@ -46,7 +46,7 @@ class Deployments:
     def plan(self, event: DeploymentRequested, request_class: RequestClass) -> Shares:
         """Say what every row gets; `StrategyError` where the strategy cannot have what it needs."""
         asked = request_class.asked
-        rows = self._candidate_rows(event)
+        rows = self._candidate_rows(event, request_class)
         if asked is not None and asked.coupling == "domain":
             return self._plan_coupled(event, request_class, rows)
         capacity = self.planner.capacities(request_class)[rows]
@@ -69,8 +69,10 @@ class Deployments:
             short = assigned < shares.counts
             capacity[chosen[short]] = assigned[short]
 
-    def _candidate_rows(self, event: DeploymentRequested) -> Int64Array:
-        """The rows that take new work, are in the pool that is asked for, and are named or at least not left out."""
+    def _candidate_rows(self, event: DeploymentRequested, request_class: RequestClass) -> Int64Array:
+        """The rows that take new work, are in the pool that is asked for, are not reserved for others, and are named or
+        at least not left out.
+        """
         cluster = self.state.cluster
         allowed = cluster.open_mask[: cluster.row_count] != 0
         if event.spec.pool:
@@ -80,6 +82,7 @@ class Deployments:
             named[[cluster.by_id[node_id].row for node_id in event.node_ids]] = True
             allowed &= named
         allowed[[cluster.by_id[node_id].row for node_id in event.excluded_node_ids]] = False
+        allowed[self.planner.reservations.closed_rows(request_class)] = False
         return np.flatnonzero(allowed)
 
     def _candidates(

@@ -307,6 +307,31 @@ class MaintenanceCancelled(_Exogenous, frozen=True, tag="maintenance_cancelled")
     window_id: str
 
 
+class ReservationSet(_Exogenous, frozen=True, tag="reservation_set"):
+    """From ``start_ns`` until ``end_ns`` whole nodes are held for the work of a tenant and of all below it.
+
+    Either ``node_ids`` names them, or the core chooses ``node_count`` that are ready, in ``pool`` ("" means any): those
+    on which others are expected to be gone first. The result names them.
+    """
+
+    event_class: ClassVar[EventClass] = EventClass.OPERATOR
+    reservation_id: str
+    tenant: str
+    start_ns: int
+    end_ns: int
+    node_ids: tuple[str, ...] = ()
+    node_count: int = 0
+    pool: str = ""
+    operation_id: str = ""
+
+
+class ReservationCancelled(_Exogenous, frozen=True, tag="reservation_cancelled"):
+    """A reservation is over now, or will not be."""
+
+    event_class: ClassVar[EventClass] = EventClass.OPERATOR
+    reservation_id: str
+
+
 class NodeLost(_Exogenous, frozen=True, tag="node_lost"):
     """The node cannot be reached. Its work is rescheduled or lost; its resources stay held until confirmed gone."""
 
@@ -422,6 +447,8 @@ AnyEvent = (
     | NodeDrainRequested
     | MaintenancePlanned
     | MaintenanceCancelled
+    | ReservationSet
+    | ReservationCancelled
     | NodeLost
     | NodeReturned
     | NodeRemoved

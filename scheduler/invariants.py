@@ -12,6 +12,7 @@ from scheduler.gangs import is_coming
 from scheduler.lifecycle import HOLDING, TERMINAL, State
 from scheduler.marks import Mark
 from scheduler.policies import LinearPolicy
+from scheduler.reservations import Reservation
 from scheduler.tenants import TenantUsage
 
 
@@ -28,6 +29,7 @@ def check(core: Core) -> None:
     _check_live_sums(core)
     _check_queue(core)
     _check_ends(core)
+    _check_reservations(core)
     _check_caches(core)
 
 
@@ -178,13 +180,33 @@ def _check_ends(core: Core) -> None:
         )
 
 
+def _check_reservations(core: Core) -> None:
+    """No node is reserved twice at a time, and every class says what reservations look at."""
+    reservations = core.state.reservations
+    seen: dict[str, list[Reservation]] = {}
+    for one in reservations.by_id.values():
+        for node_id in one.node_ids:
+            for other in seen.setdefault(node_id, []):
+                apart = one.end_ns <= other.start_ns or other.end_ns <= one.start_ns
+                _require(apart, f"{node_id} is reserved by {one.reservation_id} and {other.reservation_id} at a time")
+            seen[node_id].append(one)
+    for workload in core.workloads.values():
+        access, expected = core.planner.classes.by_id[workload.class_id].access, reservations.access(workload.spec)
+        _require(access == expected, f"{workload.workload_id} is of a class for {access}, not {expected}")
+
+
 def _check_caches(core: Core) -> None:
     """A cached score column chooses what a full scan would."""
     planner = core.planner
     if not isinstance(planner.policy, LinearPolicy):
         return
     for cached in planner.classes.cached():
-        if cached.policy_epoch != planner.policy_epoch or not cached.is_plain or cached.weights is None:
+        if (
+            cached.access is not None
+            or cached.policy_epoch != planner.policy_epoch
+            or not cached.is_plain
+            or cached.weights is None
+        ):
             continue
         by_cache, _ = planner.choose(cached, 0)
         by_scan = kernels.best_row(

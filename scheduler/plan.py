@@ -30,6 +30,7 @@ from scheduler.draws import uniform_draw as uniform_draw
 from scheduler.policies import LinearPolicy, Policy, RandomPolicy
 from scheduler.ports import UNLIMITED, Cap, NodeColumns
 from scheduler.request_classes import ClassTable, RequestClass, ScoreColumn
+from scheduler.reservations import Reservations
 from scheduler.resources import Assignments, PluginError, Resources
 from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
 
@@ -66,9 +67,15 @@ class Planner:
     """Chooses rows for request classes. Owns the caches; ledger and cluster belong to the core."""
 
     def __init__(
-        self, resources: Resources, policy: Policy, cache_bytes: int, plugin_weights: Mapping[str, float]
+        self,
+        resources: Resources,
+        policy: Policy,
+        reservations: Reservations,
+        cache_bytes: int,
+        plugin_weights: Mapping[str, float],
     ) -> None:
         self.resources = resources
+        self.reservations = reservations
         self.dimensions = dimensions = resources.dimensions
         self.plugins = resources.plugins
         self.exact = resources.exact
@@ -131,8 +138,18 @@ class Planner:
         """Return the best row for one copy, or `NO_ROW`, and what it gets of exact plugins there.
 
         ``rows`` (ascending) restricts the choice when it is known that no other row can do. ``decision`` numbers the
-        draw of a random policy.
+        draw of a random policy. What is reserved for the request goes first.
         """
+        own = self.reservations.own_rows(request_class)
+        if len(own):
+            found = self._choose(request_class, decision, own if rows is None else np.intersect1d(own, rows))
+            if found[0] != NO_ROW:
+                return found
+        return self._choose(request_class, decision, rows)
+
+    def _choose(
+        self, request_class: RequestClass, decision: int, rows: Int64Array | None
+    ) -> tuple[NodeIndex, Assignments | None]:
         row = self._choose_row(request_class, decision, rows, ())
         if row == NO_ROW or request_class.asked is None or not request_class.asked.exact:
             return row, None
@@ -169,8 +186,10 @@ class Planner:
         capped = False
         if request_class.is_coupled:
             mask, capped = self._apply_caps(request_class, mask)
-        if refused:
+        closed = self.reservations.closed_rows(request_class)
+        if len(closed) or refused:
             mask, capped = mask.copy(), True
+            mask[closed] = 0
             mask[list(refused)] = 0
         policy = self.policy
         if rows is None and (capped or policy.relates_rows):
@@ -465,6 +484,7 @@ class Planner:
         for column, amount in zip(self.ledger.free, request_class.request, strict=True):
             if amount:
                 np.minimum(result, np.maximum(column[:count], 0) // amount, out=result)
+        result[self.reservations.closed_rows(request_class)] = 0
         for _, cap in self._caps(request_class) if capped and request_class.is_coupled else ():
             limit = np.where(cap.domain_ids >= 0, np.maximum(cap.limit[cap.domain_ids], 0), UNLIMITED)
             np.minimum(result, limit, out=result)
@@ -518,6 +538,9 @@ class Planner:
         if self.cluster.nominated:
             checks.append(("nominated", ~np.isin(columns.rows, list(self.cluster.nominated))))
         checks += self._place_filters(request_class, columns)
+        closed = self.reservations.closed_rows(request_class)
+        if len(closed):
+            checks.append(("reservation", ~np.isin(columns.rows, closed)))
         for dimension, free, need in zip(self.dimensions, columns.free, request_class.need, strict=True):
             checks.append((dimension.name, free >= need))
         checks += self._plugin_filters(request_class, columns)

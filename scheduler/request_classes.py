@@ -22,9 +22,11 @@ from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
 NOTHING_ASKED = np.iinfo(np.int64).min
 _IDLE_CLASSES_MAX = 4096
 
-ClassKey = tuple[tuple[int, ...], str, bytes, tuple[NodeIndex, ...], str]
-"""What is asked of the dimensions, node pool, canonical payloads, rows to avoid, and the gang: each is a class of its
-own."""
+Access = tuple[str, int]
+"""While there are reservations: the tenant if one is for it, otherwise "", and the estimate."""
+ClassKey = tuple[tuple[int, ...], str, bytes, tuple[NodeIndex, ...], str, Access | None]
+"""What is asked of the dimensions, node pool, canonical payloads, rows to avoid, the gang, of which each is a class of
+its own, and what reservations look at."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,14 +73,14 @@ class RequestClass:
     """What is known about one kind of request. Made by `ClassTable.create`; never by hand."""
 
     __slots__ = (
-        "asked", "avoid", "bound", "class_id", "column", "gang", "is_coupled", "is_plain", "key", "mask", "mask_seen",
-        "members", "need", "policy_epoch", "pool", "queued", "request", "uses", "weights",
+        "access", "asked", "avoid", "bound", "class_id", "column", "gang", "is_coupled", "is_plain", "key", "mask",
+        "mask_seen", "members", "need", "policy_epoch", "pool", "queued", "request", "uses", "weights",
     )  # fmt: skip
 
     def __init__(self, class_id: int, key: ClassKey, asked: Asked | None) -> None:
         self.class_id = class_id
         self.key = key
-        self.request, self.pool, _, self.avoid, self.gang = key
+        self.request, self.pool, _, self.avoid, self.gang, self.access = key
         self.asked = asked
         """What plugins are asked; None where none is asked anything."""
         if asked is not None:

@@ -15,11 +15,12 @@ from scheduler.lifecycle import State
 from scheduler.operations import Counters, Operation, Replacement
 from scheduler.policies import PolicyFactory, make_policy
 from scheduler.ports import ResourcePlugin
+from scheduler.reservations import Reservation
 from scheduler.timers import Timer
 from scheduler.windows import Window
 from scheduler.workload import Fence, Workload
 
-SNAPSHOT_VERSION = 4
+SNAPSHOT_VERSION = 5
 
 
 class Snapshot(msgspec.Struct, kw_only=True):
@@ -39,6 +40,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     operations: list[Operation]
     replacements: list[Replacement]
     windows: list[Window]
+    reservations: list[Reservation]
     gathering: list[str]
     budgets: list[tuple[str, str, int]]
     timer_sequence: int
@@ -65,6 +67,7 @@ def dump(core: Core) -> bytes:
             operations=list(core.operations.values()),
             replacements=list(state.replacements.under_way.values()),
             windows=list(state.windows.values()),
+            reservations=list(state.reservations.by_id.values()),
             gathering=list(state.gangs.gathering),
             budgets=[(*key, most) for key, most in state.budgets.items()],
             timer_sequence=timer_sequence,
@@ -93,6 +96,8 @@ def load(data: bytes, *, plugins: Sequence[ResourcePlugin] = (), policy_factory:
     for node in snapshot.nodes:
         _restore_node(core, node)
     core.planner.update_reference()
+    for reservation in snapshot.reservations:
+        state.reservations.adopt(reservation)
     for workload in snapshot.workloads:
         state.adopt_record(workload)
     for row, ids in enumerate(snapshot.on_row):

@@ -9,8 +9,8 @@ import msgspec
 
 from scheduler.cluster import Cluster, Node, NodeState
 from scheduler.commands import Outcome, StartWorkload, StopReason, StopWorkload
-from scheduler.config import CoreConfig
-from scheduler.disciplines import make_discipline
+from scheduler.config import CoreConfig, QueueConfig
+from scheduler.disciplines import Discipline, make_discipline
 from scheduler.engine_args import EngineArguments
 from scheduler.events import DeploymentRequested, WorkloadsSubmitted
 from scheduler.expected_ends import ExpectedEnds
@@ -25,6 +25,7 @@ from scheduler.ports import ExactPlugin, ResourcePlugin
 from scheduler.reallocs import Updates
 from scheduler.replacements import Replacements
 from scheduler.request_classes import Asked, RequestClass
+from scheduler.reservations import Reservations
 from scheduler.resources import Assignments, Resources
 from scheduler.tenants import TenantUsage
 from scheduler.timers import Timer, Timers
@@ -84,15 +85,12 @@ class CoreState:
         """Submitted in this step, and to be rejected if they are not placed in it."""
         self.deployments: list[tuple[DeploymentRequested, RequestClass]] = []
         """Asked for in this step, to be placed in it or rejected."""
-        self.discipline = make_discipline(config.queue.name, config.queue.params, config.dimensions)
-        self.queue = self.discipline.queue
-        self.ends = ExpectedEnds() if self.discipline.uses_ends else None
-        """When what is held is expected to end; None where nobody asks."""
-        self.tenants = TenantUsage(len(config.dimensions)) if self.discipline.uses_tenants else None
-        """What tenants hold; None where nobody asks."""
+        self.queue_config = config.queue
+        self._take_discipline(make_discipline(config.queue.name, config.queue.params, config.dimensions))
         self.gangs = Gangs(self)
         self.replacements = Replacements(self)
         self.updates = Updates(self)
+        self.reservations = Reservations(self)
         self.preemptors: dict[str, Workload] = {}
         """Those that may preempt, by id; some may be queued no more."""
         self.budgets: dict[tuple[str, str], int] = {}
@@ -100,7 +98,7 @@ class CoreState:
         self.timers = Timers(self._timer_is_relevant)
         self.resources = Resources(config.dimensions, plugins, self.ledger, self.cluster)
         weights = {plugin.name: plugin.weight for plugin in config.plugins}
-        self.planner = Planner(self.resources, policy, config.cache_bytes, weights)
+        self.planner = Planner(self.resources, policy, self.reservations, config.cache_bytes, weights)
         self.engine_args = EngineArguments(self.resources, self.ledger, self.cluster, self.planner.classes.by_id)
         self.dimension_names = [dimension.name for dimension in config.dimensions]
 
@@ -120,7 +118,14 @@ class CoreState:
         if spec.payloads or self.resources.asks_everyone:
             asked = self.resources.asked(spec.payloads)
         payloads = b"" if asked is None else _canonical(asked.payloads)
-        key = (spec.request, spec.pool, payloads, avoid, spec.workload_id if spec.gang else "")
+        key = (
+            spec.request,
+            spec.pool,
+            payloads,
+            avoid,
+            spec.workload_id if spec.gang else "",
+            self.reservations.access(spec),
+        )
         found = classes.find(key)
         if found is None:
             self._check_request(spec.request, asked)
@@ -475,6 +480,8 @@ class CoreState:
         if timer.kind == "window":
             window = self.windows.get(timer.workload_id)
             return window is not None and window.timer == timer.sequence
+        if timer.kind == "reservation":
+            return self.reservations.is_due(timer.workload_id, timer.sequence)
         if timer.kind == "gang":
             return self.gangs.is_due(timer.workload_id, timer.generation)
         workload = self.workloads.get(timer.workload_id)
@@ -490,6 +497,52 @@ class CoreState:
         return (
             workload is not None and workload.timer == timer.sequence and workload.state is _STATE_OF_TIMER[timer.kind]
         )
+
+    def _take_discipline(self, discipline: Discipline) -> None:
+        self.discipline = discipline
+        self.queue = discipline.queue
+        self.ends = ExpectedEnds() if discipline.uses_ends else None
+        """When what is held is expected to end; None where nobody asks."""
+        self.tenants = TenantUsage(len(self.config.dimensions)) if discipline.uses_tenants else None
+        """What tenants hold; None where nobody asks."""
+
+    def change_queue(self, config: QueueConfig) -> None:
+        """Have another discipline from now on; ValueError, and nothing changes, where the configuration makes no sense.
+
+        What waits goes over to it, and is all tried again.
+        """
+        discipline = make_discipline(config.name, config.params, self.config.dimensions)
+        waiting = self._empty_queue()
+        self.queue_config = config
+        self._take_discipline(discipline)
+        for workload in self.workloads.values():
+            if self.ends is not None:
+                self.ends.note(workload)
+            if self.tenants is not None and workload.row >= 0:
+                request = self.planner.classes.by_id[workload.class_id].request
+                self.tenants.add(workload.spec.tenant, request, 1)
+        self._fill_queue(waiting)
+
+    def reclassify(self) -> None:
+        """What makes a request class has changed: find that of every workload anew, and try again all that wait."""
+        waiting = self._empty_queue()
+        for workload in self.workloads.values():
+            if self.planner.classes.by_id[workload.class_id].access != self.reservations.access(workload.spec):
+                self.respecify(workload, workload.spec)
+        self.discipline = make_discipline(self.queue_config.name, self.queue_config.params, self.config.dimensions)
+        self.queue = self.discipline.queue
+        self._fill_queue(waiting)
+
+    def _empty_queue(self) -> list[Workload]:
+        """Take everything out of the queue, which must not be used any more."""
+        waiting = list(self.queue.workloads())
+        for workload in waiting:
+            self.planner.classes.by_id[workload.class_id].queued = 0
+        return waiting
+
+    def _fill_queue(self, waiting: Sequence[Workload]) -> None:
+        for workload in waiting:
+            self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
 
     def adopt_record(self, workload: Workload) -> None:
         """Take in a record as it was, holding nothing yet; its class is found anew."""

@@ -7,14 +7,15 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-TimerKind = Literal["backoff", "gate", "gang", "window", "start", "stop", "update", "fence"]
-
-_DELAYS = ("backoff", "gate", "gang", "window")
+DelayKind = Literal["backoff", "gate", "gang", "window", "reservation"]
 """The kinds whose delays differ."""
+TimerKind = DelayKind | Literal["start", "stop", "update", "fence"]
+
+_DELAYS = get_args(DelayKind)
 
 
 class Timer(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -23,7 +24,7 @@ class Timer(msgspec.Struct, frozen=True, gc=False, array_like=True):
     ``kind``: the backoff after a failed start is over, a replaced workload has not become healthy, a gang has not
     been placed, or the engine has not answered a start, a stop, an update, or the stop of a superseded instance. Of a
     gang it is the id of the submission, and ``generation`` is the number of copies; of a maintenance window its id, and
-    1 for its end.
+    1 for its end; of a reservation, which ends then, its id.
     """
 
     at_ns: int
@@ -48,9 +49,7 @@ class Timers:
         self.bound_ns: float = math.inf
         """Nothing that matters is due before this. Cheaper than `next_ns`, and never later."""
 
-    def add_delay(
-        self, kind: Literal["backoff", "gate", "gang", "window"], at_ns: int, workload_id: str, generation: int
-    ) -> int:
+    def add_delay(self, kind: DelayKind, at_ns: int, workload_id: str, generation: int) -> int:
         """Wake at any ``at_ns``; return the timer's sequence number."""
         sequence = self._sequence
         self._sequence = sequence + 1

@@ -299,6 +299,8 @@ class WorkloadEvents:
             self.state.end(workload, Trigger.NODE_GONE_KILL)
             return
         self.state.command_stop(workload)
+        if workload.spec.gang:
+            self.state.gangs.gather(workload.spec)
 
     def _supersede_request(self, workload: Workload, operation_id: str) -> None:
         """Answer whoever waits for an earlier start or stop of this workload, and remember who waits now."""
@@ -362,6 +364,9 @@ class WorkloadEvents:
                 continue
             if timer.kind == "window":
                 self._maintenance.on_timer(timer.workload_id)
+                continue
+            if timer.kind == "reservation":
+                self.state.reservations.end(timer.workload_id)
                 continue
             if timer.kind == "gang":
                 self.state.gangs.time_out(timer.workload_id, timer.generation)

@@ -92,6 +92,13 @@ Failures = Annotated[
         help="Machine failures in place of the recorded ones, e.g. google2011:DIR*29, fit:google2011, none.",
     ),
 ]  # fmt: skip
+Reservations = Annotated[
+    str | None,
+    typer.Option(
+        "--reservations", metavar="SPEC", show_default=False,
+        help="Hold nodes for tenants: TENANT:NODES@START-END[;...], e.g. 'physics:8@1h-3h'.",
+    ),
+]  # fmt: skip
 Engine = Annotated[
     str | None,
     typer.Option(

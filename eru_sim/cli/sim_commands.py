@@ -33,7 +33,7 @@ _COMPARED = (
     "utilisation_", "queueing_delay_p50_s", "queueing_delay_p90_s", "queueing_delay_p99_s", "completed", "pending",
     "evicted", "cpu_s",
 )  # fmt: skip
-_CHOICES = ("queue", "cluster", "overcommit", "initial", "horizon", "failures", "engine", "check_every")
+_CHOICES = ("queue", "cluster", "overcommit", "initial", "horizon", "failures", "reservations", "engine", "check_every")
 _Journal = Annotated[
     str, typer.Argument(metavar="JOURNAL", show_default=False, help="A recording, written by eru sim replay --journal.")
 ]
@@ -58,6 +58,7 @@ def replay(
     initial: options.Initial = "empty",
     horizon: options.Horizon = None,
     failures: options.Failures = None,
+    reservations: options.Reservations = None,
     engine: options.Engine = None,
     journal: options.Recording = None,
     out: options.OutDirectory = None,
@@ -102,7 +103,7 @@ def replay(
         check_file(journal, "--journal")
     chosen = given(
         queue=queue, cluster=cluster, overcommit=overcommit, initial=initial, horizon=horizon, failures=failures,
-        engine=engine, check_every=CHECK_EVERY if check else 0,
+        reservations=reservations, engine=engine, check_every=CHECK_EVERY if check else 0,
     )  # fmt: skip
     call = {"source": source, "policy": policy, "seed": seed, "options": chosen}
     with ProgressBar(not quiet) as bar:
@@ -180,6 +181,7 @@ def compare(
     initial: options.Initial = "empty",
     horizon: options.Horizon = None,
     failures: options.Failures = None,
+    reservations: options.Reservations = None,
     engine: options.Engine = None,
     out: options.OutDirectory = None,
     check: options.Check = False,
@@ -194,7 +196,7 @@ def compare(
         check_directory(out, "--out")
     chosen = given(
         queue=queue, cluster=cluster, overcommit=overcommit, initial=initial, horizon=horizon, failures=failures,
-        engine=engine, check_every=CHECK_EVERY if check else 0,
+        reservations=reservations, engine=engine, check_every=CHECK_EVERY if check else 0,
     )  # fmt: skip
     with ProgressBar(not quiet) as bar:
         comparison = run(

@@ -157,6 +157,7 @@ class _Profile:
             if pool or avoid:
                 kept = [row for row in rows.tolist() if (not pool or nodes[row].pool == pool) and row not in avoid]
                 rows = np.array(kept, dtype=np.int64)
+            rows = np.setdiff1d(rows, self._state.reservations.closed_rows(request_class), assume_unique=False)
             self._allowed[request_class.class_id] = rows
         return rows
 

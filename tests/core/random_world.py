@@ -29,6 +29,8 @@ from scheduler.events import (
     NodeUncordoned,
     PolicyChanged,
     RemovalRequested,
+    ReservationCancelled,
+    ReservationSet,
     StartRequested,
     StopRequested,
     TimerFired,
@@ -68,6 +70,7 @@ _WEIGHTED = (
     + ["lost", "return", "cordon", "uncordon", "drain", "removed", "capacity", "remove", "stop", "start", "adopt"]
     + ["return", "remove", "stop", "stop", "start", "start", "unfence", "policy", "plan", "timers", "timers", "timers"]
     + ["budget", "maintenance", "maintenance", "maintained", "later", "later", "lost", "drain", "any"]
+    + ["reserve", "reserve", "unreserve"]
 )  # fmt: skip
 _USUAL = {
     "starts": (State.STARTING,),
@@ -155,6 +158,10 @@ class World:
             return PolicyChanged(name=POLICIES[numbers[0] % len(POLICIES)])
         if name == "budget":
             return DisruptionBudgetSet(app="web", unavailable_max=(None, 0, 1, 4)[numbers[0] % 4])
+        if name == "reserve":
+            return self._reserve(numbers)
+        if name == "unreserve":
+            return ReservationCancelled(reservation_id=f"r{numbers[0] % 3}")
         if name == "timers":
             self.harness.at_ns = max(self.harness.at_ns, core.next_wakeup_ns or 0)
             return None
@@ -163,6 +170,16 @@ class World:
             kind = (WorkloadStopped, WorkloadExited)[numbers[1] % 2]
             return None if fence is None else kind(workload_id=fence[0], generation=fence[1])
         return self._about_node(name, numbers) or self._about_workload(name, numbers)
+
+    def _reserve(self, numbers: tuple[int, ...]) -> AnyEvent:
+        node_id = pick(self._nodes(), numbers[3])
+        begin = self.harness.at_ns + (numbers[1] * SECOND_NS if numbers[1] % 2 else 0)
+        return ReservationSet(
+            reservation_id=f"r{numbers[0] % 3}", tenant=("a", "a", "b")[numbers[2] % 3], start_ns=begin,
+            end_ns=begin + (1 + numbers[4] * 5) * SECOND_NS, node_ids=(node_id,) if node_id and numbers[5] % 2 else (),
+            node_count=0 if numbers[5] % 2 else 1 + numbers[3] % 2, pool=("", "", "east")[numbers[5] % 3],
+            operation_id=self._operation(numbers[4]),
+        )  # fmt: skip
 
     def _join(self, numbers: tuple[int, ...]) -> AnyEvent:
         node_id = self._name("n")

@@ -7,7 +7,15 @@ from core_kit import SECOND_NS, details, harness, published, start_failed, start
 from discipline_kit import exact, queued, schedule
 
 from scheduler.config import QueueConfig
-from scheduler.events import NodeDrainRequested, NodeLost, RemovalRequested, TimerFired, WorkloadExited
+from scheduler.events import (
+    NodeDrainRequested,
+    NodeLost,
+    NodeReturned,
+    RemovalRequested,
+    TimerFired,
+    WorkloadExited,
+    WorkloadStopped,
+)
 from scheduler.testing import Harness
 from scheduler.testing.harness import placements
 
@@ -116,6 +124,17 @@ def test_a_copy_that_ends_or_is_removed_is_not_waited_for() -> None:
     h = with_nodes((4, 9))
     gang(h)
     assert len(starts(h.step(RemovalRequested(workload_id="g/1")))) == 2
+
+
+def test_a_copy_that_is_removed_while_it_is_on_its_way_is_not_waited_for() -> None:
+    h = with_nodes((2, 9), (2, 9))
+    gang(h, 2)
+    h.started("g/0")
+    h.started("g/1")
+    h.step(NodeLost(node_id="n0"))
+    assert states(h, 2) == ["queued", "stopping"]
+    h.step(NodeReturned(node_id="n0"), WorkloadStopped(workload_id="g/0", generation=1))
+    assert starts(h.remove("g/1")) == [("g/0", 2, "n0")]
 
 
 def test_a_timeout_without_a_gang_is_refused() -> None:

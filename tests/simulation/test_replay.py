@@ -202,3 +202,27 @@ def test_results_are_written_whole(tmp_path: Path) -> None:
     assert placement.to_dict("list") == result.placement.drop(columns="assignments").to_dict("list")
     assert len(placement) == result.summary["running"] > 0
     assert result.timeline["live_nodes"].iloc[-1] == 30
+
+
+def test_reservations_hold_nodes_for_a_tenant(tmp_path: Path) -> None:
+    machines = [up(name) for name in "ab"]
+    jobs = [
+        work("other", 0, 30, size=100, tenant="bio"),
+        work("next", 1, 30, size=100, tenant="bio"),
+        work("own", 2, 30, size=100, tenant="physics/x"),
+    ]
+    source = written(tmp_path, machines, jobs)
+    result = replay(source, policy="first-fit", reservations="physics:1@0-20s", check_every=1)
+    started = result.outcomes.set_index("workload_id")
+    assert started["node_id"].to_dict() == {"other": "b", "next": "b", "own": "a"}
+    assert started["placed_s"].to_dict() == {"other": 0, "next": 30, "own": 2}
+    free = replay(source, policy="first-fit").outcomes.set_index("workload_id")
+    assert free["placed_s"].to_dict() == {"other": 0, "next": 1, "own": 30}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "physics", "physics:8", "physics:0@1h-2h", "physics:8@2h-1h", ":8@1h-2h", "a:1@1h-x"]
+)
+def test_reservations_that_make_no_sense_are_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(EruError, match="reservations"):
+        replay(written(tmp_path, [up("a")], [work("w")]), reservations=text)
