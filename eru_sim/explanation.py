@@ -11,9 +11,7 @@ from eru_sim.errors import EruError
 from eru_sim.journal_file import open_journal
 from eru_sim.recording import core_of
 from eru_sim.simulation import Progress, progress_of_file
-from scheduler.lifecycle import State
-from scheduler.story import Chapter, story
-from scheduler.workload import Workload
+from scheduler.explanation import Explainer
 
 if TYPE_CHECKING:
     from scheduler.policies import Policy
@@ -32,35 +30,20 @@ def explain(
     where nothing in the journal mentions ``key``.
     """
     header, batches, _ = open_journal(journal)
-    core = core_of(header, policy)
+    explainer = Explainer(key, core_of(header, policy), replays=True)
     report = progress_of_file(journal, progress)
-    chapters: list[Chapter] = []
-    refusals: list[dict[str, Any]] = []
-    record: Workload | None = None
     for done, batch in enumerate(batches, start=1):
-        core.step(batch.at_ns, list(batch.events))
-        found = list(story([batch], key))
-        chapters += found
-        record = core.workloads.get(key, record)
-        if found and record is not None and record.state is State.QUEUED:
-            diagnosis = str(core.diagnose(key))
-            refusals.append({"at_s": batch.at_ns / 1e9, "diagnosis": diagnosis})
+        explainer.take(batch)
         report(done, batch)
-    if not chapters:
+    found = explainer.tell()
+    if found is None:
         raise EruError(f"explain: nothing in {journal} mentions {key!r}; check the id")
-    if record is not None and record.state is State.QUEUED:
-        diagnosis = str(core.diagnose(key))
-        if not refusals or diagnosis != refusals[-1]["diagnosis"]:
-            refusals.append({"at_s": core.at_ns / 1e9, "diagnosis": diagnosis})
-    rejected = [chapter.facts["detail"] for chapter in chapters if chapter.facts.get("outcome") == "rejected"]
-    refusals += [{"at_s": chapters[-1].at_ns / 1e9, "diagnosis": detail} for detail in rejected]
-    state = str(record.state) if record is not None else ("rejected" if rejected else None)
     return {
         "workload": key,
-        "state": state,
-        "node": core.cluster.nodes[record.row].node_id if record is not None and record.row >= 0 else None,
-        "story": [str(chapter) for chapter in chapters],
-        "chapters": [msgspec.to_builtins(chapter) for chapter in chapters],
-        "refusals": refusals,
-        "diagnosis": refusals[-1]["diagnosis"] if refusals else None,
+        "state": found.state or None,
+        "node": found.node_id or None,
+        "story": [str(chapter) for chapter in found.chapters],
+        "chapters": [msgspec.to_builtins(chapter) for chapter in found.chapters],
+        "refusals": [{"at_s": refusal.at_ns / 1e9, "diagnosis": refusal.diagnosis} for refusal in found.refusals],
+        "diagnosis": found.diagnosis or None,
     }

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from scheduler.commands import AnyCommand
-from scheduler.events import AnyEvent, WorkloadsSubmitted
+from scheduler.events import AnyEvent, DeploymentRequested, WorkloadsSubmitted
 from scheduler.journal import Batch
 
 
@@ -51,6 +51,9 @@ def mentions(entry: AnyEvent | AnyCommand, key: str) -> bool:
     if isinstance(entry, WorkloadsSubmitted) and entry.count > 1:
         head, _, copy = key.rpartition("/")
         return head == entry.workload_id and copy.isdigit() and int(copy) < entry.count
+    if isinstance(entry, DeploymentRequested):
+        head, _, copy = key.rpartition("/")
+        return head == entry.spec.workload_id and copy.isdigit()
     return False
 
 

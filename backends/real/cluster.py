@@ -32,6 +32,7 @@ from backends.real.recovery import MakeCore, reconcile, recover
 from backends.real.requests import RequestTable
 from backends.real.statuses import StatusTable, WorkloadStatus
 from backends.real.stores.base import Record, Store
+from backends.real.tail import Tail
 from backends.real.template import Template
 from scheduler import journal
 from scheduler.cluster import NodeState
@@ -74,6 +75,10 @@ class Missing(Exception):
 
 class Conflict(Exception):
     """It exists already, or something is in the way."""
+
+
+class Exists(Conflict):
+    """There is one of that name or id already."""
 
 
 class NodeGateway(Gateway, Protocol):
@@ -191,6 +196,7 @@ class LiveCluster:
     nodes: Nodes
     operations: OperationHub
     requests: RequestTable
+    tail: Tail
 
     def __init__(
         self,
@@ -260,7 +266,8 @@ class LiveCluster:
         unfinished = self.operations.load(await self.store.load("operations"), await self.store.load("results"))
         self.requests = RequestTable(await self.store.load("requests"))
         self.driver.observers += [self.operations.observe, self._observe]
-        self.driver.committed += [self.operations.committed, self._committed]
+        self.tail = Tail(self.store, self.driver.journal.batches)
+        self.driver.committed += [self.tail.committed, self.operations.committed, self._committed]
         self.nodes = Nodes(core, self.clock, self.tell, self.gateway.engine, self.options.liveness)
         for node_id, data in (await self.store.load("nodes")).items():
             if node_id in core.cluster.by_id:
@@ -304,6 +311,7 @@ class LiveCluster:
         if self._loop_task is not None:
             self.driver.stop()
             await asyncio.gather(self._loop_task, return_exceptions=True)
+            self.tail.close()
             await self.gateway.close()
         await self.store.close()
 
@@ -317,6 +325,10 @@ class LiveCluster:
     def new_operation_id(self) -> str:
         """An id that no operation has."""
         return f"op-{secrets.token_hex(10)}"
+
+    def fresh_core(self) -> Core:
+        """Another core, as this one was before the first batch: to apply the journal to it again."""
+        return self._make_core(self.driver.header, None)
 
     @_whole
     async def ask(
@@ -335,7 +347,7 @@ class LiveCluster:
         `digest_of`'s. `Conflict` where an operation of this id is under way.
         """
         if self.operations.find(operation_id) is not None:
-            raise Conflict(f"operation {operation_id}: there is one already; choose another id")
+            raise Exists(f"operation {operation_id}: there is one already; choose another id")
         view = self.operations.begin(operation_id, keep=keep, kind=kind, subjects=subjects)
         staged = [*records, *self._template_records(template), *self.operations.opening(view)]
         try:
@@ -347,19 +359,46 @@ class LiveCluster:
         return view
 
     @_whole
-    async def restart(self, operation_id: str, workload_id: str, *, records: Sequence[Record] = ()) -> OperationView:
-        """Stop a workload and start it again in place, with its files; goes on after a crash. `Missing`, `Conflict`."""
-        self.workload(workload_id)
-        if self.operations.find(operation_id) is not None:
-            raise Conflict(f"operation {operation_id}: there is one already; choose another id")
-        view = self.operations.begin(operation_id, keep=True, kind="restart", subjects=[workload_id])
+    async def ask_each(
+        self, events: Sequence[AnyEvent], *, kind: str = "", records: Sequence[Record] = ()
+    ) -> list[OperationView]:
+        """Have events applied that each begin an operation of their own about a workload, all or none of them."""
+        views = []
+        for event in events:
+            operation_id, workload_id = getattr(event, "operation_id", ""), getattr(event, "workload_id", "")
+            views.append(self.operations.begin(operation_id, keep=True, kind=kind, subjects=[workload_id]))
+        opening = [record for view in views for record in self.operations.opening(view)]
         try:
-            await self.driver.submit(records=[*records, *self.operations.opening(view)])
+            await self.driver.submit(*events, records=[*records, *opening])
         except BaseException:
-            self.operations.forget(operation_id)
+            for view in views:
+                if view.operation_id not in self.core.operations:
+                    self.operations.forget(view.operation_id)
             raise
-        self._spawn(self._go_on(view))
-        return view
+        return views
+
+    @_whole
+    async def restart(self, asked: Mapping[str, str], *, records: Sequence[Record] = ()) -> list[OperationView]:
+        """Stop workloads and start them again in place, with their files; goes on after a crash. `Missing`.
+
+        ``asked`` maps the id of each operation to the workload that it is about.
+        """
+        for workload_id in asked.values():
+            self.workload(workload_id)
+        views = [
+            self.operations.begin(operation_id, keep=True, kind="restart", subjects=[workload_id])
+            for operation_id, workload_id in asked.items()
+        ]
+        opening = [record for view in views for record in self.operations.opening(view)]
+        try:
+            await self.driver.submit(records=[*records, *opening])
+        except BaseException:
+            for view in views:
+                self.operations.forget(view.operation_id)
+            raise
+        for view in views:
+            self._spawn(self._go_on(view))
+        return views
 
     async def _go_on(self, view: OperationView) -> None:
         """Ask the core the next thing of an operation that is more than one for it."""
@@ -462,7 +501,7 @@ class LiveCluster:
         """Add a pool; `Conflict` where there is one of the name."""
         _check_name("pool", name)
         if name in self.pools:
-            raise Conflict(f"pool {name}: there is one already")
+            raise Exists(f"pool {name}: there is one already")
         self.pools[name] = description
         try:
             await self.driver.submit(records=[Record("pools", name, description.encode()), *records])
@@ -695,7 +734,7 @@ class LiveCluster:
 
     def _check_new_node(self, node_id: str) -> None:
         if node_id in self.core.cluster.by_id or node_id in self.nodes.endpoints:
-            raise Conflict(f"node {node_id}: there is one already")
+            raise Exists(f"node {node_id}: there is one already")
 
     async def _apply(
         self, subject: str, events: Sequence[AnyEvent], records: Sequence[Record], operation_id: str = ""

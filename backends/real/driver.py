@@ -76,6 +76,7 @@ class LiveDriver:
         options: DriverOptions = DriverOptions(),  # noqa: B008 (immutable)
     ) -> None:
         self.core = core
+        self.header = header
         self.clock = clock
         self.store = store
         self.gateway = gateway

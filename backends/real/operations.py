@@ -158,6 +158,10 @@ class OperationHub:
         """An operation that is under way, or lately was."""
         return self._open.get(operation_id) or self._done.get(operation_id)
 
+    def under_way(self) -> list[OperationView]:
+        """Those that are not done."""
+        return list(self._open.values())
+
     def forget(self, operation_id: str) -> None:
         """It was never asked for."""
         self._open.pop(operation_id, None)

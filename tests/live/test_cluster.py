@@ -153,7 +153,7 @@ def test_a_restart_goes_on_where_the_service_went_down(tmp_path: Path) -> None:
         outliving = machines(EngineModel(stop_ns=10**8))
         async with running(tmp_path, machines=outliving) as cluster:
             await (await cluster.ask("op", deployment(request(cluster, "a", operation_id="op")))).done()
-            view = await cluster.restart("again", "a/0")
+            (view,) = await cluster.restart({"again": "a/0"})
             while cluster.workload("a/0").state != "stopping":
                 await asyncio.sleep(0.01)
             assert not view.is_done

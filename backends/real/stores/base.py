@@ -64,6 +64,9 @@ class Store(Protocol):
     def lines(self, first_seq: int, last_seq: int | None = None) -> AsyncIterator[bytes]:
         """Yield batches as lines without line break, from one number through another or to the end."""
 
+    async def first(self) -> int | None:
+        """The number of the first batch that is kept; None where there is none."""
+
     async def commit(self, written: Sequence[Written], records: Sequence[Record] = ()) -> None:
         """Append batches and write records, durably."""
 

@@ -85,6 +85,12 @@ class SqliteStore:
             if len(page) < _PAGE:
                 return
 
+    async def first(self) -> int | None:
+        """See `Store.first`."""
+        rows = await self._call(self._all, "SELECT min(seq) FROM batches", ())
+        first: int | None = rows[0][0]
+        return first
+
     async def commit(self, written: Sequence[Written], records: Sequence[Record] = ()) -> None:
         """See `Store.commit`. One transaction, one synchronisation of the disk."""
         statements: list[tuple[str, Sequence[tuple[object, ...]]]] = []

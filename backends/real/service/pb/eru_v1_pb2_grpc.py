@@ -352,7 +352,7 @@ class EruServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchInfo(self, request, context):
-        """The same again whenever something in it changes, and every so often.
+        """The same now, and every so often: a service that has gone is one that is not heard of.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -551,7 +551,7 @@ class EruServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListQueue(self, request, context):
-        """What waits for room, in queue order, and why.
+        """What waits for room, by priority and then by age, and why.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

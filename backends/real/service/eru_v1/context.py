@@ -1,0 +1,145 @@
+"""What all methods share: the cluster, options, requests that are carried out once, and streams of several nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from backends.real.cluster import Conflict, LiveCluster, Rejected
+from backends.real.operations import OperationView
+from backends.real.requests import KEY_LENGTH_MAX, Asked, digest_of
+from backends.real.service.calls import Call
+from backends.real.service.eru_v1 import writing
+from backends.real.service.pb import eru_v1_pb2 as pb
+from backends.real.service.streams import Feed
+from backends.real.stores.base import Record
+
+T = TypeVar("T")
+Begin = Callable[[str, Sequence[Record]], Awaitable[OperationView]]
+"""Asks for an operation of that id, with records to be written."""
+
+_BUFFERED = 64
+
+
+class EruOptions(NamedTuple):
+    """``addresses`` is where clients find this service, ``version`` what it is.
+
+    ``feed_items`` bounds how far a watcher may fall behind, ``at_once`` at how many nodes one call does something at a
+    time. An engine is waited for ``engine_seconds`` when it is only asked what it is. A story is looked for in the
+    newest ``story_batches`` batches, and reasons of refusals are worked out again in at most ``replay_batches``.
+    """
+
+    addresses: tuple[str, ...] = ()
+    version: str = ""
+    feed_items: int = 4096
+    at_once: int = 16
+    engine_seconds: float = 10.0
+    story_batches: int = 200_000
+    replay_batches: int = 20_000
+
+
+class Methods:
+    """Some methods of the service."""
+
+    def __init__(self, cluster: LiveCluster, options: EruOptions) -> None:
+        self.cluster = cluster
+        self.options = options
+        self._under_way: set[asyncio.Future[Any]] = set()
+
+    # -- requests that are carried out once ---------------------------------------------------------------------------
+
+    async def once(
+        self,
+        call: Call,
+        request: Any,
+        carry_out: Callable[[Sequence[Record]], Awaitable[T]],
+        again: Callable[[Asked], T],
+        operations: tuple[str, ...] = (),
+    ) -> T:
+        """Carry a request out, or, if that was done under its key, answer again.
+
+        ``carry_out`` gets the records that are to be written with what it does; with a key that goes on to its end
+        though the caller goes away. ``operations`` are those that it begins.
+        """
+        if not request.idempotency_key:
+            return await carry_out(())
+        task = asyncio.ensure_future(self._once(call.method, request, carry_out, again, operations))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(task)
+
+    async def _once(
+        self,
+        method: str,
+        request: Any,
+        carry_out: Callable[[Sequence[Record]], Awaitable[T]],
+        again: Callable[[Asked], T],
+        operations: tuple[str, ...],
+    ) -> T:
+        key, requests = request.idempotency_key, self.cluster.requests
+        if len(key) > KEY_LENGTH_MAX:
+            raise Rejected(f"idempotency_key: it is longer than {KEY_LENGTH_MAX} characters")
+        digest = digest_of(method, request.SerializeToString(deterministic=True))
+        async with requests.turn(key) as asked:
+            if asked is not None:
+                if asked.digest != digest:
+                    raise Conflict(f"idempotency_key: {key[:60]!r} was used for another request; choose another key")
+                return again(asked)
+            records = requests.note(key, digest, operations)
+            try:
+                return await carry_out(records)
+            except BaseException:
+                requests.drop(key)
+                raise
+
+    async def operation(self, call: Call, request: Any, begin: Begin) -> pb.Operation:
+        """Begin an operation, once for a key."""
+        operation_id = self.cluster.new_operation_id()
+
+        async def carry_out(records: Sequence[Record]) -> pb.Operation:
+            return writing.operation(self.cluster, await begin(operation_id, records))
+
+        return await self.once(
+            call, request, carry_out, lambda asked: self.known_operation(asked.operations[0]), (operation_id,)
+        )
+
+    def known_operation(self, operation_id: str) -> pb.Operation:
+        """An operation that there was: of one that is no longer kept, that it is done."""
+        view = self.cluster.operations.find(operation_id)
+        if view is None:
+            return pb.Operation(operation_id=operation_id, is_done=True)
+        return writing.operation(self.cluster, view)
+
+    # -- streams ------------------------------------------------------------------------------------------------------
+
+    def feed(self, call: Call) -> Feed[Any]:
+        """A feed for a call that watches."""
+        call.is_watch = True
+        return Feed(self.options.feed_items, call.cut)
+
+    async def merged(self, sources: Iterable[AsyncIterator[T]]) -> AsyncGenerator[T, None]:
+        """Yield what several sources yield, as it comes, some of them at a time. Whoever stops listening stops them."""
+        queue: asyncio.Queue[T | None] = asyncio.Queue(_BUFFERED)
+        waiting = iter(sources)
+
+        async def work() -> None:
+            for source in waiting:
+                async for item in source:
+                    await queue.put(item)
+
+        async def run() -> None:
+            try:
+                await asyncio.gather(*(work() for _ in range(self.options.at_once)))
+            finally:
+                await queue.put(None)
+
+        runner = asyncio.create_task(run())
+        try:
+            while (item := await queue.get()) is not None:
+                yield item
+            await runner
+        finally:
+            runner.cancel()
+            await asyncio.gather(runner, return_exceptions=True)
