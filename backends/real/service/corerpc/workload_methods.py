@@ -410,7 +410,7 @@ class WorkloadMethods(Methods):
         )
 
     async def _restart(self, workload_id: str) -> str:
-        view = await self.cluster.restart(self.cluster.new_operation_id(), workload_id)
+        (view,) = await self.cluster.restart({self.cluster.new_operation_id(): workload_id})
         result = (await view.done())[-1]
         return "" if result.outcome == "running" else result.detail or f"it is {result.outcome}"
 
