@@ -112,6 +112,11 @@ class NodeClient:
         await self._process.wait()
         await self._reader
 
+    def kill(self) -> None:
+        """End it without a word to the server."""
+        assert self._process is not None
+        self._process.kill()
+
     def send(self, command: Mapping[str, Any]) -> None:
         assert self._process is not None
         assert self._process.stdin is not None

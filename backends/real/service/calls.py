@@ -86,6 +86,10 @@ class Call:
             self.ended_by = error
             self._task.cancel()
 
+    async def begin(self) -> None:
+        """Tell the client that its call has begun, before there is anything else to tell."""
+        await self._context.send_initial_metadata(())
+
     async def write(self, message: Any) -> None:
         """Send one message of a stream; returns when the transport has taken it."""
         data = self._serialize(message)

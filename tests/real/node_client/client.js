@@ -48,8 +48,6 @@ function open(command) {
   const [requestType, replyType] = [root.lookupType('pb.' + method.requestType), root.lookupType('pb.' + method.responseType)];
   const serialize = (value) => {
     if (value instanceof Buffer) return value;
-    const problem = requestType.verify(value);
-    if (problem) throw new Error(`${name}: ${problem}`);
     return Buffer.from(requestType.encode(requestType.fromObject(value)).finish());
   };
   const deserialize = (data) =>

@@ -55,7 +55,7 @@ def exit_frame(exit_code: int) -> bytes:
 class Lines:
     """Cuts output into lines, each with its newline, as Eru sends it where there is no terminal.
 
-    A line that grows beyond ``limit`` is sent in pieces, so that nothing is kept of endless ones.
+    A line that is longer than ``limit`` comes in pieces, so that nothing is kept of endless ones.
     """
 
     def __init__(self, limit: int = 64 * 1024) -> None:
@@ -64,13 +64,14 @@ class Lines:
 
     def add(self, data: bytes) -> list[bytes]:
         """What is complete now."""
-        pieces = (self._rest + data).split(b"\n")
-        self._rest = pieces.pop()
-        lines = [piece + b"\n" for piece in pieces]
-        while len(self._rest) >= self._limit:
-            lines.append(self._rest[: self._limit])
-            self._rest = self._rest[self._limit :]
-        return lines
+        *complete, rest = (self._rest + data).split(b"\n")
+        whole = len(rest) // self._limit * self._limit
+        self._rest = rest[whole:]
+        lines = [piece for line in complete for piece in self._cut(line + b"\n")]
+        return lines + self._cut(rest[:whole])
+
+    def _cut(self, line: bytes) -> list[bytes]:
+        return [line[start : start + self._limit] for start in range(0, len(line), self._limit)]
 
     def end(self) -> list[bytes]:
         """The last line, where it has no newline."""

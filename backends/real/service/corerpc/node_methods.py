@@ -211,6 +211,7 @@ class NodeMethods(Methods):
         feed = self.context.feed(call)
         stop = self.cluster.nodes.listen(feed.offer)
         try:
+            await call.begin()
             async for status in feed:
                 yield _status_message(status)
         finally:

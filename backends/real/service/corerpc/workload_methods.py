@@ -119,6 +119,7 @@ class WorkloadMethods(Methods):
         feed = self.context.feed(call)
         stop = self.cluster.statuses.listen(lambda change: is_asked(change) and feed.offer(change))
         try:
+            await call.begin()
             async for change in feed:
                 message = await self._status_change(change, request.labels)
                 if message is not None:
