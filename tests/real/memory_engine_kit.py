@@ -150,7 +150,9 @@ class Box:
 
 
 class MemoryEngine:
-    """As `Engine`. ``delay`` is how long a start takes; the image "broken" cannot be started."""
+    """As `Engine`. ``delay`` and ``stop_delay`` are how long a start and a stop take. The image "broken" cannot be
+    started, and where it ``refuses`` none can.
+    """
 
     capabilities: frozenset[Capability] = frozenset(get_args(Capability))
 
@@ -161,6 +163,8 @@ class MemoryEngine:
         self.changed = asyncio.Event()
         self.is_up = True
         self.delay = 0.0
+        self.stop_delay = 0.0
+        self.refuses = False
         self.sessions: list[MemorySession] = []
         self.pulled: list[str] = ["busybox"]
         self.built: list[tuple[Sequence[str], bytes]] = []
@@ -190,8 +194,8 @@ class MemoryEngine:
         self._check()
         await asyncio.sleep(self.delay)
         key = (spec.workload_id, spec.generation)
-        if spec.image == "broken":
-            raise EngineError("no such image: broken")
+        if spec.image == "broken" or self.refuses:
+            raise EngineError(f"no such image: {spec.image}")
         if key not in self.boxes:
             older = [one for one in self.boxes if one[0] == spec.workload_id]
             box = Box(spec)
@@ -237,6 +241,7 @@ class MemoryEngine:
 
     async def stop(self, workload_id: str, generation: int, *, keep: bool, grace_ns: int | None = None) -> int | None:
         self._check()
+        await asyncio.sleep(self.stop_delay)
         key = (workload_id, generation)
         box = self.boxes.get(key)
         if box is None:
