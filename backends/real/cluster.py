@@ -25,7 +25,8 @@ from backends.real.clock import Clock, sleep
 from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overloaded
 from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, EngineInfo, Unreachable
 from backends.real.gateway import Gateway, Survey
-from backends.real.nodes import Connect, Endpoint, LivenessOptions, Nodes
+from backends.real.meta import generation_said
+from backends.real.nodes import Connect, Endpoint, LivenessOptions, Nodes, NodeStatus
 from backends.real.operations import OperationHub, OperationView, Result
 from backends.real.reconciliation import Orphan, compare, standing
 from backends.real.recovery import MakeCore, reconcile, recover
@@ -269,6 +270,7 @@ class LiveCluster:
         self.tail = Tail(self.store, self.driver.journal.batches)
         self.driver.committed += [self.tail.committed, self.operations.committed, self._committed]
         self.nodes = Nodes(core, self.clock, self.tell, self.gateway.engine, self.options.liveness)
+        self.nodes.listen(self._on_node_status)
         for node_id, data in (await self.store.load("nodes")).items():
             if node_id in core.cluster.by_id:
                 endpoint = msgspec.msgpack.decode(data, type=Endpoint)
@@ -889,18 +891,44 @@ class LiveCluster:
     def set_status(self, status: WorkloadStatus, ttl_ns: int = 0) -> None:
         """An agent says how a workload is; `Missing` where there is no such workload.
 
-        The core is told when its health changes.
+        The core is told when its health changes. What is said of another generation than the present one came late, and
+        is dropped; without a generation it counts for the present one.
         """
         workload = self.workload(status.workload_id)
+        if generation_said(status.extension) in (None, workload.generation):
+            self._take_status(workload, status, ttl_ns)
+
+    def _take_status(self, workload: Workload, status: WorkloadStatus, ttl_ns: int = 0) -> None:
         before = self.statuses.get(status.workload_id)
         self.statuses.set(status, ttl_ns)
-        was_healthy = before.is_healthy if before is not None else None
+        is_same_run = before is not None and generation_said(before.extension) == generation_said(status.extension)
+        was_healthy = before.is_healthy if before is not None and is_same_run else None
         if status.is_healthy != was_healthy and workload.state is State.RUNNING:
             self.driver.report(
                 WorkloadHealthChanged(
                     workload_id=status.workload_id, generation=workload.generation, healthy=status.is_healthy
                 )
             )
+
+    def mark_down(self, node_id: str) -> None:
+        """Nobody vouches for a node: its workloads count as neither running nor healthy until an agent says so."""
+        for workload in self.list_workloads(node_id=node_id):
+            known = self.statuses.get(workload.workload_id)
+            down = WorkloadStatus(
+                workload_id=workload.workload_id,
+                is_running=False,
+                is_healthy=False,
+                networks=known.networks if known is not None else {},
+                extension=known.extension if known is not None else b"",
+                app=workload.spec.app,
+                entrypoint=workload.spec.entrypoint,
+                node_id=node_id,
+            )
+            self._take_status(workload, down)
+
+    def _on_node_status(self, status: NodeStatus) -> None:
+        if not status.is_alive:
+            self.mark_down(status.node_id)
 
     # -- what goes on by itself ---------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from backends.real.engines.base import LABEL_NODE
+from backends.real.engines.base import LABEL_GENERATION, LABEL_NODE
 from backends.real.template import HealthCheck, Template
 
 LABEL_ERU = "ERU"
@@ -49,6 +49,16 @@ def labels_of(template: Template, *, node: str, core_id: str) -> dict[str, str]:
 def meta_of(labels: Mapping[str, str]) -> Meta:
     """What the labels tell; nothing where they have no ``ERU_META``. ValueError as of `decode_meta`."""
     return decode_meta(labels[LABEL_META]) if LABEL_META in labels else Meta()
+
+
+def generation_said(extension: bytes) -> int | None:
+    """The generation that a report is about, as its extension (JSON of the labels) says; None if it does not."""
+    try:
+        found = msgspec.json.decode(extension)
+    except msgspec.DecodeError:
+        return None
+    text = found.get(LABEL_GENERATION, "") if isinstance(found, dict) else ""
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else None
 
 
 def encode_meta(meta: Meta) -> str:

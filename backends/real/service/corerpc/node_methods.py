@@ -19,7 +19,6 @@ from backends.real.service.corerpc.context import Methods
 from backends.real.service.corerpc.errors import WireError
 from backends.real.service.corerpc.messages import books_of, info_text, node_message
 from backends.real.service.pb import corerpc_pb2 as pb
-from backends.real.statuses import WorkloadStatus
 from scheduler.events import NodeFixRequested
 from scheduler.lifecycle import State
 from scheduler.workload import Workload
@@ -174,7 +173,7 @@ class NodeMethods(Methods):
             is_delta=request.delta,
         )
         if request.workloads_down:
-            self._mark_down(node_id)
+            self.cluster.mark_down(node_id)
         return await self._node(view)
 
     async def GetNodeResource(self, request: pb.GetNodeResourceOptions, call: Call) -> pb.NodeResource:
@@ -224,22 +223,6 @@ class NodeMethods(Methods):
         given = {name: text for name, text in given.items() if text}
         old = self.cluster.nodes.endpoints.get(request.nodename)
         return msgspec.structs.replace(old, **given) if given and old is not None else None
-
-    def _mark_down(self, node_id: str) -> None:
-        """All of a node's workloads are neither running nor healthy until an agent says so."""
-        for workload in self.cluster.list_workloads(node_id=node_id):
-            known = self.cluster.statuses.get(workload.workload_id)
-            down = WorkloadStatus(
-                workload_id=workload.workload_id,
-                is_running=False,
-                is_healthy=False,
-                networks=known.networks if known is not None else {},
-                extension=known.extension if known is not None else b"",
-                app=workload.spec.app,
-                entrypoint=workload.spec.entrypoint,
-                node_id=node_id,
-            )
-            self.cluster.set_status(down)
 
     def _resource(self, node_id: str) -> pb.NodeResource:
         books = books_of(self.cluster, node_id)
