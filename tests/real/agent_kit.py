@@ -1,4 +1,4 @@
-"""What tests of the agent share: a core that remembers, an engine in memory, and an agent between the two."""
+"""What tests of the agent share: a core that remembers, an engine that follows a script, an agent between the two."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ class FakeCore:
         return [(at, s.running, s.healthy) for at, s in self.reports if s.workload_id == workload_id]
 
 
-class MemoryEngine:
-    """An engine whose instances are entries of a table. Only what an agent asks for."""
+class ScriptedEngine:
+    """An engine that says what a test has it say, true or not: a table of instances, events besides, or nothing."""
 
     def __init__(self) -> None:
         self.capabilities = frozenset(("exec", "logs", "watch"))
@@ -241,7 +241,7 @@ class Node:
     ) -> None:
         self.clock = clock
         self.core = core or FakeCore(clock)
-        self.engine = MemoryEngine()
+        self.engine = ScriptedEngine()
         self.prober = FakeProber(clock)
         self.telemetry = Telemetry()
         self.reporter = Reporter(

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from agent_kit import MemoryEngine
+from agent_kit import ScriptedEngine
 
 from backends.real.agent.addresses import inner_address, probe_address, reported_networks
 from backends.real.agent.health import Health, Prober
@@ -53,7 +53,7 @@ async def answering(head: bytes, *, after_s: float = 0) -> AsyncIterator[tuple[i
 def http_fault(head: bytes, *, path: str = "/", code: int = 0, timeout_s: float = 5, after_s: float = 0) -> str:
     async def main() -> str:
         async with answering(head, after_s=after_s) as (port, asked):
-            prober = Prober(MemoryEngine(), timeout_s=timeout_s)  # type: ignore[arg-type]
+            prober = Prober(ScriptedEngine(), timeout_s=timeout_s)  # type: ignore[arg-type]
             fault = await prober.fault(at(), HealthCheck(http_port=port, http_path=path, http_code=code))
             assert asked[0].startswith(b"GET /")
             return fault
@@ -82,7 +82,7 @@ def test_a_path_is_asked_for_as_it_is_but_cannot_break_the_request() -> None:
     async def main() -> bytes:
         async with answering(status(200)) as (port, asked):
             check = HealthCheck(http_port=port, http_path="/up?deep=1&x=%20 y\r\nEvil: 1")
-            await Prober(MemoryEngine(), timeout_s=5).fault(at(), check)  # type: ignore[arg-type]
+            await Prober(ScriptedEngine(), timeout_s=5).fault(at(), check)  # type: ignore[arg-type]
             return asked[0]
 
     assert asyncio.run(main()).split(b"\r\n")[0] == b"GET /up?deep=1&x=%20%20y%0D%0AEvil:%201 HTTP/1.1"
@@ -102,7 +102,7 @@ def test_check_5_tcp_ports_must_all_be_open() -> None:
         async with answering(b"") as (port, _), answering(b"") as (other, _):
             pass
         async with answering(b"") as (port, _):
-            prober = Prober(MemoryEngine(), timeout_s=5)  # type: ignore[arg-type]
+            prober = Prober(ScriptedEngine(), timeout_s=5)  # type: ignore[arg-type]
             return (
                 await prober.fault(at(), HealthCheck(tcp_ports=(port,))),
                 await prober.fault(at(), HealthCheck(tcp_ports=(port, other))),
@@ -116,7 +116,7 @@ def test_check_5_tcp_ports_must_all_be_open() -> None:
 
 def test_a_workload_without_an_address_cannot_be_asked() -> None:
     async def main() -> str:
-        prober = Prober(MemoryEngine(), timeout_s=5)  # type: ignore[arg-type]
+        prober = Prober(ScriptedEngine(), timeout_s=5)  # type: ignore[arg-type]
         return await prober.fault(at("none", ""), HealthCheck(tcp_ports=(1,)))
 
     assert asyncio.run(main()) == "tcp port 1: the workload has no address"
@@ -124,7 +124,7 @@ def test_a_workload_without_an_address_cannot_be_asked() -> None:
 
 def command_fault(code: int | None, *, hangs: bool = False, is_silent: bool = False) -> str:
     async def main() -> str:
-        engine = MemoryEngine()
+        engine = ScriptedEngine()
         engine.exec_codes[("check", "it")] = code or 0
         engine.exec_hangs, engine.is_silent = hangs, is_silent
         prober = Prober(engine, timeout_s=0.2)  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ def test_a_command_passes_by_its_exit_code() -> None:
 
 def test_everything_is_asked_at_once_and_must_pass() -> None:
     async def main() -> tuple[str, float]:
-        engine = MemoryEngine()
+        engine = ScriptedEngine()
         engine.exec_codes[("ok",)] = 0
         async with answering(status(200), after_s=0.3) as (port, _):
             check = HealthCheck(http_port=port, tcp_ports=(port,), command=("ok",))

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import pytest
-from agent_kit import MemoryEngine
+from agent_kit import ScriptedEngine
 
 from backends.real.agent.http_api import HttpApi
 from backends.real.agent.identity import Identity
@@ -23,13 +23,13 @@ from backends.real.engines.base import Chunk
 
 class Served(NamedTuple):
     port: int
-    engine: MemoryEngine
+    engine: ScriptedEngine
     hub: LogHub
 
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[Served]:
-    engine, telemetry = MemoryEngine(), Telemetry()
+    engine, telemetry = ScriptedEngine(), Telemetry()
     hub = LogHub(
         engine, [], MonotonicClock(), echo=None, node="n1", pool="p", cursors=Cursors(), wall_ns=lambda: 0,
         retry_ns=10**9, save_ns=10**9, telemetry=telemetry,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_kit import MemoryEngine
+from agent_kit import ScriptedEngine
 from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time_kit import begin, let_pass, settle, virtually
@@ -426,7 +426,7 @@ class Sinks:
     """A hub over an engine in memory, with sinks that are lists."""
 
     def __init__(self, clock: Clock, *, sinks: int = 1, cursors: Cursors | None = None, echo: bool = False) -> None:
-        self.engine = MemoryEngine()
+        self.engine = ScriptedEngine()
         self.got: list[list[bytes]] = [[] for _ in range(sinks)]
         self.echoed: list[bytes] = []
         self.cursors = cursors or Cursors()

@@ -471,6 +471,17 @@ def test_what_a_report_says() -> None:
     virtually(scenario)
 
 
+def test_a_workload_without_an_entrypoint_is_reported_with_one() -> None:
+    async def scenario(clock: VirtualClock) -> None:
+        node = Node(clock)
+        node.engine.start("job", tells=False)
+        begin(node.workloads.run())
+        await settle()
+        assert (node.core.state["job"].app, node.core.state["job"].entrypoint) == ("job", "-")
+
+    virtually(scenario)
+
+
 def test_a_label_that_is_not_understood_counts_as_no_check() -> None:
     async def scenario(clock: VirtualClock) -> None:
         node = Node(clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -37,8 +38,10 @@ class Agent:
         workloads: Workloads | None,
         others: dict[str, Part],
         telemetry: Telemetry,
+        release_timeout_s: float = 5.0,
     ) -> None:
         self._clock = clock
+        self._release_timeout_s = release_timeout_s
         self._heartbeat = heartbeat
         self._telemetry = telemetry
         self._parts: dict[str, Callable[[], Awaitable[None]]] = {name: part.run for name, part in others.items()}
@@ -46,17 +49,19 @@ class Agent:
             self._parts["workloads"] = workloads.run
         if heartbeat is not None:
             self._parts["heartbeat"] = heartbeat.run
-        self._stopping: asyncio.Future[bool] | None = None
+        self._stopping = asyncio.Event()
+        self._ends_lease = False
 
     async def run(self) -> None:
         """Go on until `stop`. When cancelled, the lease is left as it is."""
-        self._stopping = asyncio.get_running_loop().create_future()
         tasks = [asyncio.create_task(self._keep(name, run)) for name, run in self._parts.items()]
         try:
-            ends_lease = await self._stopping
+            await self._stopping.wait()
             # First the lease: whoever watches the node should know at once.
-            if ends_lease and self._heartbeat is not None:
-                await self._heartbeat.release()
+            if self._ends_lease and self._heartbeat is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._release_timeout_s):
+                        await self._heartbeat.release()
         finally:
             for task in tasks:
                 task.cancel()
@@ -64,8 +69,9 @@ class Agent:
 
     def stop(self, *, ends_lease: bool) -> None:
         """Have `run` return; end the node's lease before, or leave it for the next agent. The first call counts."""
-        if self._stopping is not None and not self._stopping.done():
-            self._stopping.set_result(ends_lease)
+        if not self._stopping.is_set():
+            self._ends_lease = ends_lease
+            self._stopping.set()
 
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         pause_ns = _FIRST_PAUSE_NS

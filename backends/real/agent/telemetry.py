@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
+class Metric(NamedTuple):
+    """One of the agent's own metrics, as Prometheus is shown it."""
+
+    name: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
 class Telemetry:
-    """Counters of one agent, in a registry of its own."""
+    """Counters of one agent, in a registry of its own. ``metrics`` lists them."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.metrics: list[Metric] = []
         self.heartbeats = self._counter(
-            "eru_agent_heartbeats", "Heartbeats: renewed, skipped as the engine did not answer, failed.", "result"
+            "heartbeats", "Heartbeats: renewed, skipped (the engine did not answer), failed.", "result"
         )
-        self.reports = self._counter(
-            "eru_agent_reports", "Workload statuses: sent, suppressed as they had not changed, failed.", "result"
+        self.reports = self._counter("reports", "Statuses: sent, suppressed (not changed), failed.", "result")
+        self.checks = self._counter("checks", "Health checks: passed, failed.", "result")
+        self.event_streams_lost = self._counter("event_streams_lost", "Times that the engine's events broke off.")
+        self.faults = self._counter("faults", "Faults of a part of the agent, which was begun anew.", "part")
+        self.workloads = self._gauge("workloads", "Workloads that the agent knows: running, ended.", "state")
+        self.log_lines = self._counter("log_lines", "Lines handed to the spool of a sink.", "sink")
+        self.log_sent = self._counter("log_sent", "Lines that a sink took.", "sink")
+        self.log_dropped = self._counter(
+            "log_dropped",
+            "Lines lost: full (the spool, its oldest), disk (it failed), sink (refused, or too long).",
+            "sink",
+            "reason",
         )
-        self.checks = self._counter("eru_agent_checks", "Health checks that passed and failed.", "result")
-        self.event_streams_lost = self._counter("eru_agent_event_streams_lost", "Times the engine's events broke off.")
-        self.faults = self._counter("eru_agent_faults", "Faults of a part of the agent, which was begun anew.", "part")
-        self.workloads = Gauge(
-            "eru_agent_workloads", "Workloads that the agent knows, by state.", ["state"], registry=self.registry
-        )
-        self.log_lines = self._counter("eru_agent_log_lines", "Lines handed to a sink's spool.", "sink")
-        self.log_sent = self._counter("eru_agent_log_sent", "Lines that a sink took.", "sink")
-        self.log_dropped = self._counter("eru_agent_log_dropped", "Lines that were lost, and why.", "sink", "reason")
-        self.log_breaks = self._counter("eru_agent_log_breaks", "Times a sink failed.", "sink")
-        self.log_spooled = Gauge(
-            "eru_agent_log_spooled_bytes", "What waits in a sink's spool.", ["sink"], registry=self.registry
-        )
+        self.log_breaks = self._counter("log_breaks", "Times that a sink failed.", "sink")
+        self.log_spooled = self._gauge("log_spooled_bytes", "What waits for a sink.", "sink")
         self.log_viewers_dropped = self._counter(
-            "eru_agent_log_viewers_dropped", "Lines that readers of /log/ were too slow for."
+            "log_viewers_dropped", "Lines that a reader of /log/ was too slow for."
         )
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(name, meaning, labels, registry=self.registry)
+        self.metrics.append(Metric(f"eru_agent_{name}_total", labels, meaning))
+        return Counter(f"eru_agent_{name}", meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        self.metrics.append(Metric(f"eru_agent_{name}", labels, meaning))
+        return Gauge(f"eru_agent_{name}", meaning, labels, registry=self.registry)

@@ -32,6 +32,8 @@ RECHECKS_NS = tuple(seconds * 1_000_000_000 for seconds in (1, 2, 4, 8))
 """The pauses between the checks of a workload that has begun, until it is healthy."""
 CONCURRENT_CHECKS = 64
 REPORT_TRIES = 3
+NO_ENTRYPOINT = "-"
+"""What is reported of a workload without one, because a core takes no status without an entrypoint."""
 
 _log = structlog.get_logger()
 
@@ -315,7 +317,7 @@ class Workloads:
             networks=networks,
             extension=extension_of(instance),
             app=tracked.identity.app,
-            entrypoint=tracked.identity.entrypoint,
+            entrypoint=tracked.identity.entrypoint or NO_ENTRYPOINT,
             node=self._node,
         )
         await self._reporter.report(status, is_current=lambda: tracked.epoch == epoch, tries=tries)

@@ -24,7 +24,7 @@ VIEWER_LINES = 1_000
 MOST_CURSORS = 10_000
 _CHUNKS_A_TURN = 32
 _DISORDER_NS = 1_000_000_000
-"""The times of the two streams are not in order among each other, but differ by less than that."""
+"""Times of the two streams and of the start are not in order among each other, but differ by less than that."""
 
 _log = structlog.get_logger()
 
@@ -161,7 +161,11 @@ class LogHub:
         else:
             if known is not None:
                 known.is_attached = False
-            since_ns = instance.started_at_ns if is_new else self._cursors.since_ns(instance.engine_id)
+            if is_new:
+                # Engines note the start when the first lines may have been written already.
+                since_ns: int | None = max(0, instance.started_at_ns - _DISORDER_NS)
+            else:
+                since_ns = self._cursors.since_ns(instance.engine_id)
             known = _Followed(instance, identity, self._wall_ns() if since_ns is None else since_ns)
             self._followed[instance.workload_id] = known
         self._begin(known)
