@@ -1,7 +1,8 @@
 """Errors as one line and an exit code.
 
 0 all is well; 1 what was asked does not hold (a journal that differs); 2 wrong usage or bad input; 3 the machine failed
-us (a full disk) or the program did (a fault to report); 130 interrupted; 141 nobody reads stdout any more.
+us (a full disk, a service that does not answer) or the program did (a fault to report); 130 interrupted; 141 nobody
+reads stdout any more. `eru workload exec` and `eru lambda` exit with the remote code, and with 255 where there is none.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def describe(error: BaseException) -> tuple[int, str]:
     if isinstance(error, MemoryError):
         return FAILURE, "out of memory; use a smaller cluster, trace or horizon"
     if _is_for_users(error):
-        return BAD_INPUT, one_line(str(error))
+        return getattr(error, "exit_code", BAD_INPUT), one_line(str(error))
     frame = _frame_of_user(error.__traceback__)
     what = type(error).__name__ + (f": {error}" if str(error) else "")
     if frame is not None:

@@ -8,18 +8,20 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from eru_sim.cli import errors, plugin_commands, sim_commands, sweep_commands, trace_commands
 from eru_sim.cli.answer import Answer, Table, show
+from eru_sim.cli.live import root_commands
+from eru_sim.cli.live.command import CONTEXT_HELP, SERVER_HELP, add_group
 from eru_sim.cli.options import Output
 from eru_sim.output import one_line
 
 app = typer.Typer(
     name="eru",
-    help="Decide where workloads run: replay traces through the scheduler, compare policies, explain decisions.",
+    help="Decide where workloads run: in simulations of recorded traces, and on the machines of a running service.",
     epilog="\b\nExample:\n  eru sim compare 'synthetic:google2019?nodes=500&hours=1'",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -31,7 +33,33 @@ app.add_typer(
 )
 sim_commands.app.add_typer(sweep_commands.app)
 app.add_typer(plugin_commands.app, name="plugin", epilog="\b\nExample:\n  eru plugin ls")
-app.command("explain", epilog="\b\nExample:\n  eru explain w-17 --journal run.jsonl")(sim_commands.explain)
+root_commands.add_to(app)
+for names, help_text, example in (
+    (("pool", "pod"), "Pools of nodes, which Eru calls pods.", "eru pool ls"),
+    (("node",), "Nodes: the machines that work is placed on.", "eru node ls --pool prod"),
+    (("workload", "container"), "Deploy work, change it, look into it, remove it.", "eru workload ls shop"),
+    (("image",), "Images on nodes.", "eru image ls --pool prod"),
+    (("network",), "Networks of nodes.", "eru network ls --pool prod"),
+    (("operation",), "What was asked and is under way.", "eru operation ls"),
+    (("policy",), "The policy that decides where work goes.", "eru policy get"),
+    (("journal",), "Every event and command of a service.", "eru journal tail -f"),
+    (("core",), "A running service itself.", "eru core info"),
+    (("context",), "Named services, and which one commands talk to.", "eru context use prod"),
+    (("spec",), "Specs of apps.", "eru spec check shop.yaml"),
+):
+    add_group(app, *names, module=f"{names[0]}_commands", help=help_text, example=example)
+
+
+@app.callback()
+def _root(
+    server: Annotated[
+        str | None, typer.Option("-e", "--server", "--eru", metavar="ADDRESS", show_default=False, help=SERVER_HELP)
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", metavar="NAME", show_default=False, help=CONTEXT_HELP)
+    ] = None,
+) -> None:
+    """What all commands have in common: where the service is, for those that talk to one."""
 
 
 @app.command(epilog="\b\nExample:\n  eru version -o json")

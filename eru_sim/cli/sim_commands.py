@@ -1,4 +1,4 @@
-"""``eru sim``: replay, compare and verify; and ``eru explain``."""
+"""``eru sim``: replay, compare and verify; and what ``eru explain`` does with a recording."""
 
 from __future__ import annotations
 
@@ -245,18 +245,8 @@ def verify(
     )
 
 
-def explain(
-    workload: Annotated[
-        str, typer.Argument(metavar="WORKLOAD", show_default=False, help="The id of a workload, node or operation.")
-    ],
-    journal: Annotated[
-        str, typer.Option("--journal", metavar="FILE", show_default=False, help="A recording of eru sim replay.")
-    ],
-    policy: options.RecordedPolicy = None,
-    output: Output = "table",
-    quiet: Quiet = False,
-) -> Answer:
-    """Tell the story of a workload from a recording, and why it was refused, if it was."""
+def explained(workload: str, *, journal: str, policy: str | None, output: str, quiet: bool) -> Answer:
+    """The story of a workload from a recording: ``eru explain --journal``."""
     from eru_sim.explanation import explain as run
 
     with ProgressBar(not quiet) as bar:
