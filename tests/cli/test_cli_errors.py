@@ -47,7 +47,7 @@ def assert_one_line(ran: Ran, code: int, *parts: str) -> None:
         (["sim", "compare", SOURCE, "--policy", "random", "--policy", "random"], ["'random'", "twice"]),
         (["sim", "verify", "nowhere.jsonl"], ["nowhere.jsonl"]),
         (["sim", "verify", "."], ["directory"]),
-        (["explain", "w"], ["--journal"]),
+        (["explain", "w", "--policy", "x"], ["--policy", "--journal"]),
         (["trace", "describe", "opnb:x"], ["opnb", "openb"]),
     ],
 )
@@ -66,6 +66,12 @@ def test_a_file_in_place_of_a_directory(eru: Eru, tmp_path: Path) -> None:
 
 def test_explain_of_what_is_not_there(eru: Eru, journal: Path) -> None:
     assert_one_line(eru("explain", "nobody", "--journal", journal), 2, "'nobody'")
+
+
+def test_explain_without_a_recording_asks_a_service(eru: Eru) -> None:
+    assert_one_line(
+        eru("explain", "w", "--server", "127.0.0.1:1"), 3, "127.0.0.1:1", "or name a recording by --journal"
+    )
 
 
 def test_a_failed_run_leaves_nothing(eru: Eru, tmp_path: Path) -> None:

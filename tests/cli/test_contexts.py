@@ -44,7 +44,8 @@ def test_add_use_and_remove(eru: Eru, home: Path) -> None:
     assert resolve(Flags(), {"ERU_CONTEXT": "prod"}).metadata == (("authorization", "Bearer s3cret"),)
     assert eru("context", "rm", "lab").code == 0
     assert resolve(Flags(), {}).address == "127.0.0.1:5001"
-    for arguments in (("ls", "-o", "wide"), ("ls", "-o", "yaml"), ("add", "prod", "--server", "h:1", "--token-file", token)):
+    change = ("add", "prod", "--server", "h:1", "--token-file", token)
+    for arguments in (("ls", "-o", "wide"), ("ls", "-o", "yaml"), change):
         ran = eru("context", *arguments)
         assert ran.code == 0
         assert "s3cret" not in ran.out + ran.err

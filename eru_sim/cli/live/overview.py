@@ -193,7 +193,12 @@ async def run(
 
 async def explain(service: Service, output: str, *, key: str, limit: int = 0) -> Answer:
     """The story of a workload, node or operation from the service's journal."""
-    found_one = plain(await service.call("Explain", pb.ExplainRequest(key=key, limit=limit)))
+    try:
+        found_one = plain(await service.call("Explain", pb.ExplainRequest(key=key, limit=limit)))
+    except ServiceError as error:
+        if error.status == "UNAVAILABLE":
+            raise ServiceError(error.status, f"{error}; or name a recording by --journal", error.exit_code) from None
+        raise
     known = {"workload": key, "state": found_one["state"], "node": found_one["node_id"]}
     known["diagnosis"] = found_one["diagnosis"]
     shown = facts(output, {name: value for name, value in known.items() if value}, name=key)
