@@ -66,7 +66,7 @@ def test_a_command_without_quotes_is_what_single_spaces_give(line: str) -> None:
         ({"entrypoints": {}}, "entrypoints: there are none"),
         ({"entrypoints": []}, "entrypoints: [] must be a mapping"),
         ({"entrypoints": {"a_b": {}}}, "entrypoints: 'a_b' is no name"),
-        ({"entrypoints": {"web": {"comand": "x"}}}, "entrypoints.web.comand: there is no such field; did you mean comm"),
+        ({"entrypoints": {"web": {"comand": "x"}}}, "entrypoints.web.comand: there is no such field; did you mean"),
         ({"entrypoints": {"web": {"cmd": "echo it's"}}}, "entrypoints.web.cmd: \"echo it's\" cannot be split"),
         ({"entrypoints": {"web": {"cmd": "a", "commands": ["a"]}}}, "entrypoints.web: it has both cmd and commands"),
         ({"entrypoints": {"web": {"commands": "a b"}}}, "entrypoints.web.commands: 'a b' must be a list"),
