@@ -30,7 +30,7 @@ def used(resources: Mapping[str, Any] | None, kind: str) -> tuple[int, int] | No
         return None
     found = resources["dimensions"].get(kind)
     slots = resources["slots"]
-    if found is None and kind == "cpu":
+    if kind == "cpu" and not (found or {}).get("total"):
         found = slots.get("cpu", {"slots": {}})["slots"].get(COUNTED)
     if found is None and kind == "volume":
         volumes = [held for name, held in slots.get("storage", {"slots": {}})["slots"].items() if name[:7] == "volume:"]
@@ -49,7 +49,7 @@ def _cpu(record: Record) -> str | None:
     found = used(resources, "cpu")
     if found is None:
         return None
-    if "cpu" in resources["dimensions"]:
+    if resources["dimensions"].get("cpu", {}).get("total"):
         return f"{found[0] / 1000:g}/{found[1] / 1000:g}"
     cores = sum(1 for name in resources["slots"]["cpu"]["slots"] if name.isdigit())
     pieces = found[1] / cores if cores else 1
@@ -109,8 +109,8 @@ def resource_records(nodes: Sequence[Record]) -> list[dict[str, Any]]:
     records = []
     for node in nodes:
         resources = node["resources"] or {"dimensions": {}, "slots": {}}
-        for name, held in resources["dimensions"].items():
-            records.append(_resource(node["node_id"], name, held))
+        held_of = {name: held for name, held in resources["dimensions"].items() if held["total"] or held["used"]}
+        records += [_resource(node["node_id"], name, held) for name, held in held_of.items()]
         for plugin, slots in resources["slots"].items():
             records += [_resource(node["node_id"], f"{plugin}/{slot}", held) for slot, held in slots["slots"].items()]
     return records

@@ -90,9 +90,7 @@ class Service:
         elif status is grpc.StatusCode.UNAUTHENTICATED:
             message = f"{self._target.name}: {details or 'it does not know who asks'}; give --login or --token-file"
         elif status is grpc.StatusCode.UNIMPLEMENTED:
-            message = (
-                f"{self._target.name}: {details or 'it cannot do that'}; this service may be older than this command"
-            )
+            message = f"{self._target.name}: {details or 'it cannot do that; is it older than this command?'}"
         elif status in _OURS:
             message = f"{self._target.name}: {status.name.lower()}: {details or 'no more is known'}"
         else:

@@ -165,13 +165,12 @@ async def deploy(
         if dry_run:
             old = await found(service, app=made.app, entry=entry, pool=[pool])
             return listing(output, old, WORKLOAD_COLUMNS, name="workload_id", notes=["these would be replaced"])
-        request = pb.ReplaceWorkloadsRequest(
-            image=image, template=made.template, inherit_networks=not details.network, idempotency_key=idempotency_key,
-            workload_ids=[
-                record["workload_id"] for record in await found(service, app=made.app, entry=entry, pool=[pool])
-            ],
-        )  # fmt: skip
-        return await waited(service, output, [await service.call("ReplaceWorkloads", request)], wait=wait)
+        request = pb.ReplaceWorkloadsRequest(image=image, template=made.template, idempotency_key=idempotency_key)
+        old = [record["workload_id"] for record in await found(service, app=made.app, entry=entry, pool=[pool])]
+        requests = await _inheriting(service, request, old, inherit=not details.network)
+        return await waited(
+            service, output, [await service.call("ReplaceWorkloads", one) for one in requests], wait=wait
+        )
     return await _deployed(service, output, made, spreading, key=idempotency_key, wait=wait, dry=dry_run)
 
 
@@ -253,7 +252,7 @@ async def replace(
             image=image, template=work.template(read_spec, chosen, details), step=step,
             gate=pb.GATE_HEALTHY if healthy else pb.GATE_STARTED,
             gate_timeout_ns=values.duration_ns("--timeout", timeout),
-            copy=_copies(copy), inherit_networks=not details.network,
+            copy=_copies(copy),
             idempotency_key=f"{idempotency_key}/{name}" if idempotency_key else "",
         )  # fmt: skip
         old = [
@@ -261,13 +260,33 @@ async def replace(
             for record in await found(service, app=read_spec.appname, entry=name, pool=pool)
             if not node or record["node_id"] in values.names(node)
         ]
-        request.workload_ids.extend(old[:count] if count else old)
-        if old:
-            requests.append(request)
+        chosen_ids = old[:count] if count else old
+        requests += await _inheriting(service, request, chosen_ids, inherit=not details.network)
     if not requests:
         raise EruError(f"nothing of {read_spec.appname} ({', '.join(names)}) runs there; see eru workload ls")
     operations = [await service.call("ReplaceWorkloads", request) for request in requests]
     return await waited(service, output, operations, wait=wait)
+
+
+async def _inheriting(service: Service, request: Any, ids: list[str], *, inherit: bool) -> list[Any]:
+    """Requests to replace these, each with its networks as they are, one for all that have the same."""
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for name in ids:
+        networks: tuple[tuple[str, str], ...] = ()
+        if inherit:
+            old = await service.call("GetWorkload", pb.GetWorkloadRequest(workload_id=name, with_template=True))
+            networks = tuple(sorted(old.template.networks.items()))
+        groups.setdefault(networks, []).append(name)
+    requests = []
+    for number, (networks, members) in enumerate(groups.items()):
+        one = pb.ReplaceWorkloadsRequest()
+        one.CopyFrom(request)
+        one.workload_ids.extend(members)
+        one.template.networks.update(dict(networks))
+        if number and one.idempotency_key:
+            one.idempotency_key += f"/{number}"
+        requests.append(one)
+    return requests
 
 
 def _copies(texts: list[str] | None) -> dict[str, str]:

@@ -161,6 +161,7 @@ class InsideMethods(Methods):
         cluster, asked = self.cluster, event.spec
         endings = Endings(cluster)
         started: list[str] = []
+        feeder: asyncio.Task[None] | None = None
         try:
             view = await cluster.ask(
                 asked.operation_id, event, template=template if asked.template else None,
@@ -178,14 +179,16 @@ class InsideMethods(Methods):
             if is_detached:
                 started.clear()
                 return
-            feeder = asyncio.create_task(_drop(requests)) if not template.open_stdin else None
+            if not template.open_stdin:
+                feeder = asyncio.create_task(_drop(requests))
             sources = [self._copy(one, endings, requests if template.open_stdin else None, call) for one in started]
             async with contextlib.aclosing(self.merged(sources)) as outputs:
                 async for output in outputs:
                     yield output
+        finally:
             if feeder is not None:
                 feeder.cancel()
-        finally:
+                await asyncio.gather(feeder, return_exceptions=True)
             endings.close()
             removals = [RemovalRequested(workload_id=one) for one in started if one in cluster.core.workloads]
             if removals:
