@@ -166,8 +166,8 @@ async def deploy(
             old = await found(service, app=made.app, entry=entry, pool=[pool])
             return listing(output, old, WORKLOAD_COLUMNS, name="workload_id", notes=["these would be replaced"])
         request = pb.ReplaceWorkloadsRequest(image=image, template=made.template, idempotency_key=idempotency_key)
-        old = [record["workload_id"] for record in await found(service, app=made.app, entry=entry, pool=[pool])]
-        requests = await _inheriting(service, request, old, inherit=not details.network)
+        ids = [str(record["workload_id"]) for record in await found(service, app=made.app, entry=entry, pool=[pool])]
+        requests = await _inheriting(service, request, ids, inherit=not details.network)
         return await waited(
             service, output, [await service.call("ReplaceWorkloads", one) for one in requests], wait=wait
         )
