@@ -74,6 +74,7 @@ _CAPABILITIES: frozenset[Capability] = frozenset(
 )  # fmt: skip
 _HOOKS_S = 300.0
 _STOP_MARGIN_S = 30.0
+_USAGE_S = 30.0
 _REMOVAL_S = 30.0
 _STDERR = 2
 _SECRET_MIN = 4
@@ -498,10 +499,12 @@ class DockerEngine:
         return InstanceEnded(workload_id, generation, int(about["exitCode"]))
 
     async def usage(self, workload_id: str, generation: int) -> Usage:
-        """See `Engine.usage`. Of an instance that does not run Docker knows nothing: all is 0."""
+        """See `Engine.usage`. Docker looks once a second, so it may take that long; all instances can be asked at once.
+        Of one that does not run it knows nothing: all is 0.
+        """
         record = await self._get(workload_id, generation)
-        params = {"stream": "0", "one-shot": "1"}
-        return usage_of(await self._api.call("GET", f"/containers/{record.instance.engine_id}/stats", params=params))
+        path, params = f"/containers/{record.instance.engine_id}/stats", {"stream": 0, "one-shot": 1}
+        return usage_of(await self._api.call("GET", path, params=params, total_s=_USAGE_S))
 
     # -- sessions -----------------------------------------------------------------------------------------------------
 

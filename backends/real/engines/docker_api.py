@@ -121,10 +121,10 @@ class DockerApi:
     ) -> Any:
         """Make a call; return the JSON of its answer, None where that is empty.
 
-        A call that may take as long as it likes (``total_s`` None) counts for no limit.
+        One that waits for something has a time of its own (``total_s``, None for no end), and is not counted.
         """
         async with contextlib.AsyncExitStack() as stack:
-            if total_s is not None:
+            if total_s == _CALL_S:
                 await stack.enter_async_context(self._places)
             response = await stack.enter_async_context(
                 self._request(method, path, params=params, json_body=body, total_s=total_s, headers=_JSON)
