@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from backends.real import cgroups
-from testbed import certificates, docker_nodes, images, network
+from testbed import certificates, docker_nodes, images, network, registry
 from testbed.packages import ensure_packages
-from testbed.system import BedError, kill_group, mounts_below, processes_of, run, unmount_below
+from testbed.system import BedError, kill_group, mounts_below, pid_of, processes_of, run, unmount_below
 
 DIRECTORY_VARIABLE = "ERU_TESTBED_DIR"
 DEFAULT_DIRECTORY = "/var/tmp/eru-testbed"
 NODES_MAX = 99
 PRIVATE_FROM = 50
-"""Nodes from this number on are for one test alone: they are not in the env file."""
+"""Nodes from this number on each belong to one process, as of tests: they are not in the env file."""
 RAM_SIZE = "4g"
 
 
@@ -111,6 +111,11 @@ class Node:
         return self.bed.ram / self.name
 
     @property
+    def owner_file(self) -> Path:
+        """For a private node, the file with the process that it belongs to."""
+        return self.directory / "owner"
+
+    @property
     def mount_namespace(self) -> Path:
         """The file that keeps its mount namespace."""
         return self.directory / "mounts"
@@ -134,6 +139,7 @@ def bring_up(bed: Bed, nodes: int) -> None:
         network.ensure_fabric(bed)
         certificates.ensure_authority(bed)
         images.ensure_archives(bed)
+        registry.ensure_registry(bed)
         new = [bed.node(number) for number in range(1, nodes + 1)]
         for node in new:
             _ensure_node(node)
@@ -142,11 +148,25 @@ def bring_up(bed: Bed, nodes: int) -> None:
         _write_env(bed)
 
 
-def bring_up_node(node: Node) -> None:
-    """Bring up one node of a bed that is up, as for a test that needs one of its own (`PRIVATE_FROM`)."""
-    with _locked(node.bed):
-        _ensure_node(node)
-        docker_nodes.wait_ready(node)
+def bring_up_private_node(bed: Bed) -> Node:
+    """Bring up a node, of a bed that is up, that nobody else uses. It is this process's, and goes when somebody wants
+    one after that ended, unless `take_down_node` was called before.
+    """
+    with _locked(bed):
+        free = None
+        for number in range(PRIVATE_FROM, NODES_MAX + 1):
+            node = bed.node(number)
+            if node.directory.exists() and pid_of(node.owner_file) is None:
+                _remove_node(node)
+            if free is None and not node.directory.exists():
+                free = node
+        if free is None:
+            raise BedError(f"all nodes from {PRIVATE_FROM} to {NODES_MAX} are in use")
+        free.directory.mkdir()
+        free.owner_file.write_text(f"{os.getpid()}\n", encoding="ascii")
+        _ensure_node(free)
+        docker_nodes.wait_ready(free)
+    return free
 
 
 def take_down_node(node: Node) -> None:
@@ -189,6 +209,18 @@ def read_env(bed: Bed) -> dict[str, Any] | None:
     return env
 
 
+def describe(node: Node) -> dict[str, Any]:
+    """What the env file says of a node."""
+    return {
+        "name": node.name,
+        "number": node.number,
+        "address": node.address,
+        "network_namespace": f"/run/netns/{node.namespace}",
+        "control_group": node.group,
+        "docker": docker_nodes.describe(node),
+    }
+
+
 def status(bed: Bed) -> list[str]:
     """A line for each node: whether its daemon answers."""
     return [f"{node.name} {node.address} docker {docker_nodes.state(node)}" for node in bed.nodes()]
@@ -204,12 +236,13 @@ def _make_directories(bed: Bed) -> None:
 
 
 def _ensure_node(node: Node) -> None:
-    # What runs in namespaces that lost their names can not be reached any more.
-    if node.directory.exists() and not (network.has_node(node) and os.path.ismount(node.mount_namespace)):
+    is_whole = network.has_node(node) and os.path.ismount(node.mount_namespace)
+    # What runs in namespaces that lost their names cannot be reached any more.
+    if node.mount_namespace.exists() and not is_whole:
         _remove_node(node)
     node.directory.mkdir(exist_ok=True)
     network.ensure_node(node)
-    if not os.path.ismount(node.mount_namespace):
+    if not is_whole:
         node.mount_namespace.touch()
         # A /run of its own: there daemons meet by paths that cannot be set, such as the lock of iptables.
         run("unshare", f"--mount={node.mount_namespace}", "--propagation", "slave",
@@ -228,19 +261,9 @@ def _write_env(bed: Bed) -> None:
     env = {
         "directory": str(bed.directory),
         "log_directory": str(bed.directory / "log"),
+        "registry": registry.address(bed),
         "images": [image.reference for image in images.IMAGES],
-        "nodes": [
-            {
-                "name": node.name,
-                "number": node.number,
-                "address": node.address,
-                "network_namespace": f"/run/netns/{node.namespace}",
-                "control_group": node.group,
-                "docker": docker_nodes.describe(node),
-            }
-            for node in bed.nodes()
-            if node.number < PRIVATE_FROM
-        ],
+        "nodes": [describe(node) for node in bed.nodes() if node.number < PRIVATE_FROM],
     }
     with tempfile.NamedTemporaryFile("w", dir=bed.directory, delete=False, encoding="utf-8") as file:
         json.dump(env, file, indent=2)

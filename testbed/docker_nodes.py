@@ -12,7 +12,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from testbed import certificates, images
+from testbed import certificates, images, registry
 from testbed.system import BedError, is_alive, pid_of, spawn, tracking_group, wait_until
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def _configuration(node: Node) -> dict[str, Any]:
         "default-address-pools": [{"base": "172.31.0.0/16", "size": 24}],
         "ip6tables": False,
         "experimental": True,
+        "insecure-registries": [registry.address(node.bed)],
         "live-restore": True,
         "shutdown-timeout": 2,
     }

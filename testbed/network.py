@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from testbed.system import BedError, run, wait_until
+from testbed.system import BedError, run
 
 if TYPE_CHECKING:
     from testbed.beds import Bed, Node
@@ -33,7 +33,7 @@ def ensure_fabric(bed: Bed) -> None:
     remove_fabric(bed)
     run("ip", "netns", "add", fabric)
     run("ip", "-n", fabric, "link", "add", "bridge", "type", "bridge")
-    run("ip", "-n", fabric, "address", "add", f"{bed.network_prefix}.{_BRIDGE}/24", "dev", "bridge")
+    run("ip", "-n", fabric, "address", "add", f"{bridge_address(bed)}/24", "dev", "bridge")
     _up(fabric, "lo", "bridge")
     run("ip", "link", "add", root, "type", "veth", "peer", "name", "root", "netns", fabric)
     run("ip", "-n", fabric, "link", "set", "root", "master", "bridge", "up")
@@ -43,10 +43,19 @@ def ensure_fabric(bed: Bed) -> None:
 
 def remove_fabric(bed: Bed) -> None:
     """Remove the bridge, and with it the interface of the machine."""
+    _delete_link(_root_interface(bed))
     if _fabric(bed) in namespaces():
         run("ip", "netns", "delete", _fabric(bed))
-    if not wait_until(lambda: _root_interface(bed) not in interfaces(), 10):
-        run("ip", "link", "delete", _root_interface(bed))
+
+
+def bridge_address(bed: Bed) -> str:
+    """The address of the bridge's own namespace, for what serves all nodes."""
+    return f"{bed.network_prefix}.{_BRIDGE}"
+
+
+def inside_fabric(bed: Bed) -> list[str]:
+    """The words that, put before a command, run it on the bridge."""
+    return ["nsenter", f"--net=/run/netns/{_fabric(bed)}", "--"]
 
 
 def has_node(node: Node) -> bool:
@@ -59,23 +68,25 @@ def ensure_node(node: Node) -> None:
     name, fabric = node.namespace, _fabric(node.bed)
     if not has_node(node):
         run("ip", "netns", "add", name)
-    # It goes with the bridge, if somebody removed that.
-    if "eth0" not in run("ip", "-n", name, "-brief", "link", "show"):
+    # If somebody removed the bridge, its end went with it, and this one does sooner or later.
+    if not _has_link(fabric, node.name):
+        _delete_link("eth0", name)
         run("ip", "-n", fabric, "link", "add", node.name, "type", "veth", "peer", "name", "eth0", "netns", name)
         run("ip", "-n", fabric, "link", "set", node.name, "master", "bridge", "up")
+        # The same again after a node was taken down: others remember who had the address.
+        run("ip", "-n", name, "link", "set", "eth0", "address", f"02:00:00:e5:00:{node.number:02x}")
         run("ip", "-n", name, "address", "add", f"{node.address}/24", "dev", "eth0")
         _up(name, "lo", "eth0")
 
 
 def remove_node(node: Node) -> None:
-    """Remove the namespace, and with it its end of the bridge."""
+    """Remove the namespace and its end of the bridge."""
+    fabric = _fabric(node.bed)
+    # A namespace may live on for a while without its name, and keep its interfaces.
+    if fabric in namespaces():
+        _delete_link(node.name, fabric)
     if has_node(node):
         run("ip", "netns", "delete", node.namespace)
-    fabric = _fabric(node.bed)
-    if fabric in namespaces():
-        gone = wait_until(lambda: f"{node.name}@" not in run("ip", "-n", fabric, "-brief", "link", "show"), 10)
-        if not gone:
-            run("ip", "-n", fabric, "link", "delete", node.name)
 
 
 def _check_free(bed: Bed) -> None:
@@ -93,6 +104,19 @@ def _fabric(bed: Bed) -> str:
 
 def _root_interface(bed: Bed) -> str:
     return f"{bed.name}-root"
+
+
+def _has_link(namespace: str, link: str) -> bool:
+    return f"{link}@" in run("ip", "-n", namespace, "-brief", "link", "show")
+
+
+def _delete_link(link: str, namespace: str = "") -> None:
+    """Nothing where it is not there, as also when it goes at this very moment."""
+    try:
+        run("ip", *(("-n", namespace) if namespace else ()), "link", "delete", link)
+    except BedError as error:
+        if "Cannot find device" not in str(error):
+            raise
 
 
 def _up(namespace: str, *links: str) -> None:

@@ -14,6 +14,7 @@ from testbed.system import BedError
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _PACKAGES = {
     "dockerd": "docker.io",
+    "docker-registry": "docker-registry",
     "iptables": "iptables",
     "ip": "iproute2",
     "openssl": "openssl",

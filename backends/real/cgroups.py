@@ -23,7 +23,8 @@ _V1_IO_FILES = {
     "write_bps": "blkio.throttle.write_bps_device",
 }
 _V2_IO_KEYS = {"read_iops": "riops", "write_iops": "wiops", "read_bps": "rbps", "write_bps": "wbps"}
-_V1_UNLIMITED_BYTES = 1 << 62
+UNLIMITED_BYTES = 1 << 60
+"""A limit of memory from which on it is none: engines cannot always take one back, and the kernel rounds."""
 
 
 class CgroupError(Exception):
@@ -130,9 +131,10 @@ class Cgroups:
     def _memory(self, group: Path) -> int | None:
         if self.version_of("memory") == 2:
             text = _read(group / "memory.max")
-            return None if text == "max" else int(text)
-        number = int(_read(group / "memory.limit_in_bytes"))
-        return None if number >= _V1_UNLIMITED_BYTES else number
+            number = UNLIMITED_BYTES if text == "max" else int(text)
+        else:
+            number = int(_read(group / "memory.limit_in_bytes"))
+        return None if number >= UNLIMITED_BYTES else number
 
     def _io(self, group: Path) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}

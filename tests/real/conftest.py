@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
-from testbed_kit import BedNode, find_nodes
+from testbed_kit import BedNode, find_nodes, private_node_up
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,10 @@ def testbed_nodes() -> list[BedNode]:
             pytest.fail(found)
         pytest.skip(found)
     return found
+
+
+@pytest.fixture(scope="module")
+def private_node(testbed_nodes: list[BedNode]) -> Iterator[BedNode]:
+    """A node of the testbed that only this module's tests use."""
+    with private_node_up() as node:
+        yield node

@@ -76,6 +76,23 @@ def test_what_was_killed_comes_up_again(bed: beds.Bed) -> None:
         pass
 
 
+def test_a_private_node_is_nobody_else_s(bed: beds.Bed) -> None:
+    beds.bring_up(bed, 1)
+    first, second = beds.bring_up_private_node(bed), beds.bring_up_private_node(bed)
+    assert len({first.number, second.number}) == 2
+    assert docker_nodes.state(first) == docker_nodes.state(second) == "up"
+    env = beds.read_env(bed)
+    assert env is not None
+    assert [node["name"] for node in env["nodes"]] == ["node1"]
+    beds.take_down_node(second)
+    assert docker_nodes.state(second) == "down"
+
+    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout
+    first.owner_file.write_text(gone, encoding="ascii")
+    assert beds.bring_up_private_node(bed) == first
+    assert first.owner_file.read_text(encoding="ascii").strip() == str(os.getpid())
+
+
 def test_beds_do_not_disturb_each_other(bed: beds.Bed, testbed_nodes: list[BedNode]) -> None:
     shared = beds.find_bed()
     assert bed.name != shared.name

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -25,9 +28,31 @@ class BedNode(msgspec.Struct, frozen=True):
     name: str
     number: int
     address: str
-    network_namespace: str
-    control_group: str
     docker: DockerEnd
+    network_namespace: str = ""
+    control_group: str = ""
+
+    @staticmethod
+    def of(described: dict[str, Any]) -> BedNode:
+        """A node as the env file has it."""
+        return msgspec.convert(described, BedNode)
+
+
+@contextlib.contextmanager
+def private_node_up() -> Iterator[BedNode]:
+    """A node that nobody else uses, while the testbed is up."""
+    node = beds.bring_up_private_node(beds.find_bed())
+    try:
+        yield BedNode.of(beds.describe(node))
+    finally:
+        beds.take_down_node(node)
+
+
+def find_registry() -> str:
+    """Host and port of the testbed's registry, while it is up."""
+    env = beds.read_env(beds.find_bed())
+    assert env is not None, "ask for the nodes first"
+    return str(env["registry"])
 
 
 def find_nodes() -> list[BedNode] | str:
@@ -38,7 +63,7 @@ def find_nodes() -> list[BedNode] | str:
     env = beds.read_env(bed)
     if env is None:
         return f"no testbed is up in {bed.directory}; make testbed-up"
-    nodes = msgspec.convert(env["nodes"], list[BedNode])
+    nodes = [BedNode.of(described) for described in env["nodes"]]
     silent = [node.name for node in nodes if docker_nodes.state(bed.node(node.number)) != "up"]
     if silent:
         return f"testbed in {bed.directory}: no answer from {', '.join(silent)}; make testbed-up"

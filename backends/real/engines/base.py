@@ -195,7 +195,8 @@ class Engine(Protocol):
         It runs: nothing. It ran and has ended: nothing, it is returned as ended. It was made and never started: it is
         started. An older generation of the workload that was kept becomes this one; an older one that runs is an error.
         Otherwise it is created (the image pulled as the template says), gets its files, and is started; the hooks
-        ``after_create`` and ``after_start`` follow. On an error nothing of it is left on the node.
+        ``after_create`` and ``after_start`` follow. A start that was cut short is brought to its end. On an error
+        nothing of it is left on the node; what was kept is as it was before.
         """
 
     async def stop(self, workload_id: str, generation: int, *, keep: bool, grace_ns: int | None = None) -> int | None:
