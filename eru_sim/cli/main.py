@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from eru_sim.cli import errors, plugin_commands, sim_commands, sweep_commands, trace_commands
+from eru_sim.cli import errors, plugin_commands, serve_commands, sim_commands, sweep_commands, trace_commands
 from eru_sim.cli.answer import Answer, Table, show
 from eru_sim.cli.options import Output
 from eru_sim.output import one_line
@@ -31,6 +31,10 @@ app.add_typer(
 )
 sim_commands.app.add_typer(sweep_commands.app)
 app.add_typer(plugin_commands.app, name="plugin", epilog="\b\nExample:\n  eru plugin ls")
+app.command(
+    "serve", epilog="\b\nExample:\n  eru serve --data-dir /var/lib/eru --engines simulated:start=2s --journal run.jsonl"
+)(serve_commands.serve)
+app.add_typer(serve_commands.app, name="store", epilog="\b\nExample:\n  eru store check /var/lib/eru")
 app.command("explain", epilog="\b\nExample:\n  eru explain w-17 --journal run.jsonl")(sim_commands.explain)
 
 
