@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
 
@@ -216,6 +216,8 @@ class LiveCluster:
         self.pools: dict[str, str] = {}
         """Descriptions by name, as they were added."""
         self.core_id = ""
+        self.closing: list[Callable[[], Awaitable[object]]] = []
+        """Awaited by `stop` when the journal has come to its end and the store is still open."""
         self.orphans: list[Orphan] = []
         """Instances of ours that the core does not know, as of the last comparison; they are left alone."""
         self._header = header
@@ -314,6 +316,8 @@ class LiveCluster:
             self.driver.stop()
             await asyncio.gather(self._loop_task, return_exceptions=True)
             self.tail.close()
+            for close in self.closing:
+                await close()
             await self.gateway.close()
         await self.store.close()
 

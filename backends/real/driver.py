@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -33,6 +34,14 @@ May return records to be written with the batch. What it tells others must wait 
 """
 Committed = Callable[[int, Sequence[AnyEvent], Sequence[AnyCommand]], None]
 """Called when a batch is durable, after its commands have been handed to the gateway."""
+
+
+class Measure(NamedTuple):
+    """What a batch took: how many events it had, and the seconds of deciding and of making it durable."""
+
+    events: int
+    step_s: float
+    commit_s: float
 
 
 class Overloaded(Exception):
@@ -83,6 +92,7 @@ class LiveDriver:
         self.options = options
         self.observers: list[Observer] = []
         self.committed: list[Committed] = []
+        self.measured: Callable[[Measure], object] = lambda measure: None
         self.failure: BaseException | None = None
         self._lines: list[bytes] = []
         self.journal = JournalWriter(header, self._lines.append, resume=resume)
@@ -221,13 +231,16 @@ class LiveDriver:
         return events, entries
 
     async def _step(self, at_ns: int, events: list[AnyEvent], records: list[Record]) -> None:
+        began_s = time.perf_counter()
         commands = self.core.step(at_ns, events)
         self.journal.append(at_ns, events, commands)
+        decided_s = time.perf_counter()
         for observer in self.observers:
             records.extend(observer(at_ns, events, commands) or ())
         (line,) = self._lines
         self._lines.clear()
         await self.store.commit((Written(self.journal.batches - 1, at_ns, line.removesuffix(b"\n")),), records)
+        self.measured(Measure(len(events), decided_s - began_s, time.perf_counter() - decided_s))
         self.gateway.execute(commands)
         for committed in self.committed:
             committed(at_ns, events, commands)

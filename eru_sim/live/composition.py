@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from backends.real.clock import Clock, SystemClock
 from backends.real.cluster import ClusterOptions, LiveCluster, NodeGateway
 from backends.real.engine_gateway import EngineGateway
 from backends.real.engines.base import Engine
-from backends.real.nodes import Endpoint
+from backends.real.nodes import Connect, Endpoint
 from backends.real.recovery import MakeCore
 from backends.real.stores.sqlite import SqliteStore
 from backends.sim.engine import SimulatedEngine
@@ -38,6 +39,7 @@ def live_config(
     dimensions: Sequence[Dimension] = (),
     overcommit: dict[str, float] | None = None,
     deadline_ns: int = DEADLINE_NS,
+    scheduling_pass: Literal["instant", "event"] = "instant",
 ) -> CoreConfig:
     """The configuration of a live core: cpu and memory, what the plugins count, and ``dimensions`` besides."""
     choice = choose_policy(policy)
@@ -54,6 +56,7 @@ def live_config(
         queue=queue,
         overcommit=overcommit or {},
         deadline_ns=deadline_ns,
+        scheduling_pass=scheduling_pass,
     )
 
 
@@ -82,6 +85,7 @@ def simulated_cluster(
     config: CoreConfig | None = None,
     clock: Clock | None = None,
     options: ClusterOptions = ClusterOptions(),  # noqa: B008 (immutable)
+    choice: PolicyChoice | None = None,
 ) -> LiveCluster:
     """A live cluster whose nodes are simulated (``sim://`` endpoints): everything else is as in production.
 
@@ -95,7 +99,28 @@ def simulated_cluster(
 
     header = Header(config=config or live_config())
     store = SqliteStore(directory)
-    return LiveCluster(header, store, clock, core_maker(), lambda templates, labels: gateway, connect, options)
+    return LiveCluster(header, store, clock, core_maker(choice), lambda templates, labels: gateway, connect, options)
+
+
+def connector(core_id: Callable[[], str]) -> Connect:
+    """Makes engines by what endpoints say: Docker at ``unix://`` and ``tcp://``.
+
+    ``core_id`` says whose instances they see, when it is known.
+    """
+
+    def connect(node_id: str, endpoint: Endpoint) -> Engine:
+        scheme = endpoint.url.partition("://")[0]
+        if scheme not in ("unix", "tcp"):
+            raise ValueError(f"endpoint: {endpoint.url!r}: write unix:///PATH or tcp://ADDRESS:PORT")
+        try:
+            docker = import_module("backends.real.engines.docker")
+            tls = import_module("backends.real.engines.docker_api").Tls
+        except ModuleNotFoundError:
+            raise ValueError(f"endpoint: {endpoint.url!r}: Docker is not part of this build") from None
+        secrets = tls(endpoint.ca, endpoint.cert, endpoint.key) if endpoint.ca else None
+        return cast(Engine, docker.DockerEngine(endpoint.url, core_id=core_id(), tls=secrets))
+
+    return connect
 
 
 def real_cluster(
@@ -106,6 +131,7 @@ def real_cluster(
     clock: Clock | None = None,
     options: ClusterOptions = ClusterOptions(),  # noqa: B008 (immutable)
     per_node: int = 16,
+    choice: PolicyChoice | None = None,
 ) -> LiveCluster:
     """A live cluster over the engines that ``connect`` makes."""
     clock = clock or SystemClock()
@@ -114,4 +140,4 @@ def real_cluster(
         return EngineGateway(clock, templates, labels, per_node=per_node)
 
     header = Header(config=config or live_config())
-    return LiveCluster(header, SqliteStore(directory), clock, core_maker(), gateway, connect, options)
+    return LiveCluster(header, SqliteStore(directory), clock, core_maker(choice), gateway, connect, options)

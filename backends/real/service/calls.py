@@ -125,6 +125,8 @@ class Guard(grpc.aio.ServerInterceptor):
         self._open = OpenCalls(limits.client_calls, limits.calls)
         self.calls: set[Call] = set()
         """Those under way."""
+        self.ended: Callable[[str, int, float], object] = lambda method, status, seconds: None
+        """Told of every call that has ended: method, status, and how long it took."""
 
     async def intercept_service(
         self,
@@ -165,6 +167,7 @@ class Guard(grpc.aio.ServerInterceptor):
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> None:
         call: Call | None = None
+        began_s = time.perf_counter()
         try:
             client = self._admit(method, metadata, context)
             self._open.enter(client)
@@ -172,6 +175,7 @@ class Guard(grpc.aio.ServerInterceptor):
                 call = Call(method, client, context)
                 self.calls.add(call)
                 await self._answer(handler, call, requests)
+                self.ended(method, 0, time.perf_counter() - began_s)
                 return
             finally:
                 if call is not None:
@@ -180,11 +184,13 @@ class Guard(grpc.aio.ServerInterceptor):
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if call is None or call.ended_by is None or task is None:
+                self.ended(method, Status.CANCELLED, time.perf_counter() - began_s)
                 raise
             task.uncancel()
             error = call.ended_by
         except Exception as raised:
             error = self._status(method, raised)
+        self.ended(method, error.status, time.perf_counter() - began_s)
         await context.abort(_Number((error.status, "")), detail(error.message))  # type: ignore[arg-type] # see the module
 
     def _admit(

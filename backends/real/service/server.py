@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,6 +129,10 @@ class Server:
         self._guard.cut_watches()
         await stopping
         self._server = None
+
+    def observe_calls(self, ended: Callable[[str, int, float], object]) -> None:
+        """Have every call told that has ended: its method, status, and how many seconds it took."""
+        self._guard.ended = ended
 
     @property
     def open_calls(self) -> int:

@@ -36,12 +36,18 @@ _T = TypeVar("_T")
 
 
 class SqliteStore:
-    """A store in a directory. All access to the file is in one thread of its own."""
+    """A store in a directory. All access to the file is in one thread of its own.
 
-    def __init__(self, directory: str | Path, *, migrations: Sequence[str] = MIGRATIONS) -> None:
+    ``read_only`` takes no lock and changes nothing: to look at a store that is in use.
+    """
+
+    def __init__(
+        self, directory: str | Path, *, migrations: Sequence[str] = MIGRATIONS, read_only: bool = False
+    ) -> None:
         self.path = Path(directory) / FILE_NAME
         self._lock_path = Path(directory) / LOCK_NAME
         self._migrations = migrations
+        self._read_only = read_only
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._lock: IO[str] | None = None
         self._database: sqlite3.Connection | None = None
@@ -124,6 +130,11 @@ class SqliteStore:
         """See `Store.backup`."""
         await self._call(self._backup, Path(path))
 
+    async def problems(self) -> list[str]:
+        """What SQLite finds wrong with the file."""
+        rows = await self._call(self._all, "PRAGMA integrity_check", ())
+        return [str(row[0]) for row in rows if row[0] != "ok"]
+
     async def close(self) -> None:
         """See `Store.close`."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -143,6 +154,9 @@ class SqliteStore:
         return data
 
     def _open(self) -> None:
+        if self._read_only:
+            self._open_to_read()
+            return
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = self._lock_path.open("a+")
         try:
@@ -161,6 +175,16 @@ class SqliteStore:
         except BaseException:
             self._close()
             raise
+
+    def _open_to_read(self) -> None:
+        if not self.path.is_file():
+            raise StoreError(f"{self.path}: there is no store; check the directory")
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        self._database = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version != len(self._migrations):
+            self._close()
+            raise StoreError(f"{self.path}: schema version {version}; this build reads {len(self._migrations)}")
 
     def _open_database(self) -> None:
         is_new = not self.path.exists()

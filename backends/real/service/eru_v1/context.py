@@ -23,7 +23,8 @@ _BUFFERED = 64
 
 
 class EruOptions(NamedTuple):
-    """``addresses`` is where clients find this service, ``version`` what it is.
+    """``addresses`` is where clients find this service, ``version`` what it is, ``policies`` those that it knows
+    besides the built-in ones.
 
     ``feed_items`` bounds how far a watcher may fall behind, ``at_once`` at how many nodes one call does something at a
     time. An engine is waited for ``engine_seconds`` when it is only asked what it is. A story is looked for in the
@@ -32,6 +33,7 @@ class EruOptions(NamedTuple):
 
     addresses: tuple[str, ...] = ()
     version: str = ""
+    policies: tuple[str, ...] = ()
     feed_items: int = 4096
     at_once: int = 16
     engine_seconds: float = 10.0

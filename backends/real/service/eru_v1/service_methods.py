@@ -42,7 +42,7 @@ class ServiceMethods(Methods):
             version=self.options.version,
             core_id=cluster.core_id,
             addresses=self.options.addresses,
-            policy=writing.policy(cluster),
+            policy=self._policy(),
             queue=config.queue.name,
             queue_params_json=writing.json_text(config.queue.params),
             dimensions=[
@@ -70,7 +70,10 @@ class ServiceMethods(Methods):
 
     async def GetPolicy(self, request: pb.GetPolicyRequest, call: Call) -> pb.Policy:
         """What decides."""
-        return writing.policy(self.cluster)
+        return self._policy()
+
+    def _policy(self) -> pb.Policy:
+        return writing.policy(self.cluster, self.options.policies)
 
     async def SetPolicy(self, request: pb.SetPolicyRequest, call: Call) -> pb.Policy:
         """Decide by another policy from now on."""
@@ -78,9 +81,9 @@ class ServiceMethods(Methods):
 
         async def carry_out(records: Sequence[Record]) -> pb.Policy:
             await self.cluster.set_policy(request.name, params, records=records)
-            return writing.policy(self.cluster)
+            return self._policy()
 
-        return await self.once(call, request, carry_out, lambda asked: writing.policy(self.cluster))
+        return await self.once(call, request, carry_out, lambda asked: self._policy())
 
     async def TailJournal(self, request: pb.TailJournalRequest, call: Call) -> AsyncIterator[pb.JournalLine]:
         """The journal, from the store."""

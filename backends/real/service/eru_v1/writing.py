@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -32,12 +32,13 @@ def json_by_name(values: Mapping[str, Any] | None) -> dict[str, str]:
     return {name: json_text(value) for name, value in (values or {}).items()}
 
 
-def policy(cluster: LiveCluster) -> pb.Policy:
-    """The policy in force."""
+def policy(cluster: LiveCluster, names: Iterable[str] = ()) -> pb.Policy:
+    """The policy in force; ``names`` are those that there are besides the built-in ones."""
     core = cluster.core
-    names = [*BUILT_IN, *([core.config.policy.name] if core.config.policy.name not in BUILT_IN else [])]
     return pb.Policy(
-        name=core.policy_config.name, params_json=json_text(core.policy.get_params()), known_names=sorted(names)
+        name=core.policy_config.name,
+        params_json=json_text(core.policy.get_params()),
+        known_names=sorted({*BUILT_IN, *names}),
     )
 
 
