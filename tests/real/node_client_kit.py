@@ -59,6 +59,10 @@ class NodeCall:
     def write(self, message: Mapping[str, Any]) -> None:
         self._client.send({"id": self._number, "write": message})
 
+    async def drain(self) -> None:
+        """Wait until what was written is on its way."""
+        await self._client.drain()
+
     def tell(self, what: str) -> None:
         """``end``, ``cancel``, ``pause`` or ``resume``."""
         self._client.send({"id": self._number, what: True})
@@ -121,6 +125,12 @@ class NodeClient:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
+
+    async def drain(self) -> None:
+        """Wait until the client has taken what it was told."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        await self._process.stdin.drain()
 
     def open(self, method: str, request: Mapping[str, Any] | None = None, **more: Any) -> NodeCall:
         """Begin a call: with a request, or to be written to."""

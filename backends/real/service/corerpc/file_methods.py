@@ -113,11 +113,10 @@ class _Sending:
 
     def __init__(self, methods: FileMethods, dst: str, path: str, size: int, file: File, ids: list[str]) -> None:
         self.dst = dst
-        self._path = path
         self._left = size
         self._queues: dict[str, asyncio.Queue[bytes | None]] = {}
         self._tasks: dict[str, asyncio.Task[str]] = {}
-        head = tarfile.TarInfo(posixpath.basename(path))
+        head = tarfile.TarInfo(path.removeprefix("/"))
         head.size, head.mode, head.uid, head.gid = size, file.mode, file.uid, file.gid
         self._head = head.tobuf(tarfile.GNU_FORMAT)
         self._padding = b"\0" * (-size % _BLOCK) + b"\0" * (2 * _BLOCK)
@@ -168,8 +167,7 @@ class _Sending:
 
         try:
             place = methods.place_of(workload_id)
-            folder = posixpath.dirname(self._path)
-            await place.engine.put_archive(place.workload_id, place.generation, folder, tar())
+            await place.engine.put_archive(place.workload_id, place.generation, "/", tar())
         except (*REFUSALS, EngineError) as error:
             return " ".join(str(error).split()) or type(error).__name__
         return ""

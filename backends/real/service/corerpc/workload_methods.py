@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import msgspec
@@ -356,12 +357,22 @@ class WorkloadMethods(Methods):
             workload = self.cluster.workload(workload_id)
             if workload.state is State.RUNNING and not force:
                 return pb.RemoveWorkloadMessage(id=workload_id, hook="it is running: stop it first, or use force")
+            await self._kill(workload)
             operation_id = self.cluster.new_operation_id()
             result = await self.context.ask_one(RemovalRequested(workload_id=workload_id, operation_id=operation_id))
         except REFUSALS as error:
             return pb.RemoveWorkloadMessage(id=workload_id, hook=str(error))
         is_gone = workload_id not in self.cluster.core.workloads
         return pb.RemoveWorkloadMessage(id=workload_id, success=is_gone, hook="" if is_gone else result.detail)
+
+    async def _kill(self, workload: Workload) -> None:
+        """End at once what is to be removed by force: nobody is asked politely, no hook runs. It is only stopped by
+        that; where it cannot be, the removal itself decides.
+        """
+        if workload.state is State.RUNNING and workload.spec.on_exit == "hold":
+            with contextlib.suppress(*REFUSALS):
+                place = self.cluster.instance(workload.workload_id)
+                await place.engine.stop(place.workload_id, place.generation, keep=True, grace_ns=0)
 
     def DissociateWorkload(
         self, request: pb.DissociateWorkloadOptions, call: Call
