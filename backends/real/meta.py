@@ -46,6 +46,13 @@ def labels_of(template: Template, *, node: str, core_id: str) -> dict[str, str]:
     return {LABEL_ERU: "1", LABEL_META: encode_meta(meta), LABEL_NODE: node, LABEL_CORE_ID: core_id}
 
 
+def environment_of(workload_id: str, *, node: str) -> tuple[str, ...]:
+    """What Eru's workloads find in their environment about themselves: their node, and which copy they are."""
+    _, _, number = workload_id.rpartition("/")
+    sequence = number if number.isdecimal() and number != workload_id else "0"
+    return (f"ERU_NODE_NAME={node}", f"ERU_WORKLOAD_SEQ={sequence}")
+
+
 def meta_of(labels: Mapping[str, str]) -> Meta:
     """What the labels tell; nothing where they have no ``ERU_META``. ValueError as of `decode_meta`."""
     return decode_meta(labels[LABEL_META]) if LABEL_META in labels else Meta()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.real.meta import Meta, decode_meta, encode_meta, labels_of, meta_of
+from backends.real.meta import Meta, decode_meta, encode_meta, environment_of, labels_of, meta_of
 from backends.real.template import HealthCheck, Template
 
 PORTS = st.integers(1, 65535)
@@ -91,3 +91,9 @@ def test_labels_of_a_template_tell_its_meta() -> None:
     }  # fmt: skip
     assert meta_of(labels) == Meta(publish=template.publish, health=template.health)
     assert meta_of({}) == Meta()
+
+
+def test_work_knows_its_node_and_its_number():
+    assert environment_of("app_web_x/12", node="n0") == ("ERU_NODE_NAME=n0", "ERU_WORKLOAD_SEQ=12")
+    assert environment_of("batch", node="n0") == ("ERU_NODE_NAME=n0", "ERU_WORKLOAD_SEQ=0")
+    assert environment_of("7", node="n0")[1] == "ERU_WORKLOAD_SEQ=0"

@@ -29,7 +29,7 @@ from backends.real.engines.base import (
     EngineError,
     InstanceSpec,
 )
-from backends.real.meta import labels_of
+from backends.real.meta import environment_of, labels_of
 from backends.real.template import Template, digest
 
 LABEL_STOP = "eru.stop"
@@ -162,7 +162,7 @@ def creation(spec: InstanceSpec, core_id: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "Image": spec.image,
         "Cmd": list(template.command) or None,
-        "Env": list(template.env),
+        "Env": [*template.env, *environment_of(spec.workload_id, node=spec.node_id)],
         "WorkingDir": template.working_dir,
         "User": template.user,
         "Tty": template.has_tty,
