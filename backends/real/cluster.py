@@ -629,7 +629,7 @@ class LiveCluster:
             count = len(self.core.on_row[node.row])
             raise Conflict(f"node {node_id}: {count} workloads are on it; remove them, or drain the node")
         await self.driver.submit(NodeRemoved(node_id=node_id), records=[Record("nodes", node_id, None), *records])
-        self.nodes.remove(node_id)
+        self.nodes.remove(node_id, node.pool)
         self.gateway.drop_engine(node_id)
 
     @_whole
@@ -931,7 +931,7 @@ class LiveCluster:
             self._take_status(workload, down)
 
     def _on_node_status(self, status: NodeStatus) -> None:
-        if not status.is_alive:
+        if not status.is_alive and status.node_id in self.core.cluster.by_id:
             self.mark_down(status.node_id)
 
     # -- what goes on by itself ---------------------------------------------------------------------------------------

@@ -91,13 +91,13 @@ class Nodes:
         """Take in a node, or a change of its endpoint."""
         self.endpoints[node_id] = endpoint
 
-    def remove(self, node_id: str) -> None:
-        """Forget a node."""
+    def remove(self, node_id: str, pool: str = "") -> None:
+        """Forget a node, which was in that pool."""
         self.endpoints.pop(node_id, None)
         self._silent_since_ns.pop(node_id, None)
         self._told.pop(node_id, None)
         if self.leases.drop(node_id):
-            self._publish(node_id, is_alive=False)
+            self._publish(node_id, is_alive=False, pool=pool)
 
     # -- leases -------------------------------------------------------------------------------------------------------
 
@@ -154,9 +154,9 @@ class Nodes:
         self._listeners[number] = listener
         return lambda: (self._listeners.pop(number, None), None)[1]
 
-    def _publish(self, node_id: str, *, is_alive: bool) -> None:
+    def _publish(self, node_id: str, *, is_alive: bool, pool: str = "") -> None:
         node = self._core.cluster.by_id.get(node_id)
-        status = NodeStatus(node_id, node.pool if node is not None else "", is_alive)
+        status = NodeStatus(node_id, node.pool if node is not None else pool, is_alive)
         for listener in list(self._listeners.values()):
             listener(status)
 

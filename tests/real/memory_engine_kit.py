@@ -146,7 +146,9 @@ class Box:
         self.files: dict[str, File] = dict(spec.template.files)
         self.args: dict[str, Any] = dict(spec.engine_args)
         self.is_paused = False
-        self.networks = {name: address or "10.0.0.9" for name, address in spec.template.networks.items()}
+        self.networks = {
+            name: address or ("" if name == "host" else "10.0.0.9") for name, address in spec.template.networks.items()
+        }
 
 
 class MemoryEngine:

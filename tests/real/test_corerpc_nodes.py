@@ -267,6 +267,14 @@ def test_leases_of_nodes_are_seen_by_watchers(tmp_path):
             assert seen == [("n0", "pod", True), ("n0", "pod", False)] * 2
             (message,) = await w.deploy()
             assert not message.success
+            workloads = [workload.workload_id for workload in w.cluster.list_workloads()]
+            await all_of(w.stub.RemoveWorkload(pb.RemoveWorkloadOptions(IDs=workloads, force=True)))
+            await beat(60)
+            await w.stub.RemoveNode(pb.RemoveNodeOptions(nodename="n0"))
+            while len(seen) < 6:
+                await asyncio.sleep(0.05)
+            assert seen[-1] == ("n0", "pod", False)
+            await w.cluster.add_node("n0", "pod", Endpoint(url="mem://"))
             for ttl in (0, 2**40):
                 asked = pb.SetNodeStatusOptions(nodename="n0", ttl=ttl)
                 assert (await code_of(w.stub.SetNodeStatus(asked)))[0] is UNKNOWN

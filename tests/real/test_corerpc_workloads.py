@@ -9,6 +9,12 @@ import grpc
 from corerpc_kit import all_of, options, packed, pb, world
 from toy_service_kit import code_of, run
 
+from backends.real.cluster import Conflict, Missing, Rejected
+from backends.real.driver import DriverStopped, Overloaded
+from backends.real.engines.base import Unreachable
+from backends.real.service.corerpc.context import translate
+from backends.real.service.corerpc.errors import NoIds, WireError
+from backends.real.service.errors import Status
 from scheduler.invariants import check
 
 
@@ -23,6 +29,9 @@ def test_a_deployment_from_one_end_to_the_other(tmp_path):
             assert first.name.startswith("app_web_")
             assert first.publish == {"calico": "10.0.0.9:80"}
             assert json.loads(first.resources)["cpumem"]["cpu_request"] == 1
+            (on_host,) = await w.deploy(entrypoint={"publish": ["80", "81"]}, networks={"host": ""}, name="host")
+            assert on_host.publish == {"host": "127.0.0.1:80,127.0.0.1:81"}
+            await all_of(w.stub.RemoveWorkload(pb.RemoveWorkloadOptions(IDs=[on_host.id], force=True)))
             found = await w.stub.GetWorkload(pb.WorkloadID(id=first.id))
             assert (found.id, found.name, found.nodename, found.image) == (
                 first.id,
@@ -428,6 +437,24 @@ def test_nonsense_statuses(tmp_path):
             assert len(w.cluster.statuses) == 0
 
     run(test)
+
+
+def test_refusals_have_statuses():
+    cases = {
+        Rejected("a"): 1074,
+        Missing("a"): 1074,
+        Conflict("a"): 1074,
+        Unreachable("a"): 1074,
+        WireError("a"): 1074,
+        NoIds(): Status.UNKNOWN,
+        Overloaded("a"): Status.RESOURCE_EXHAUSTED,
+        DriverStopped("a"): Status.UNAVAILABLE,
+    }
+    for error, number in cases.items():
+        found = translate("CreateWorkload", error)
+        assert found is not None
+        assert found.status == number
+    assert translate("CreateWorkload", KeyError("a")) is None
 
 
 def test_creation_goes_on_when_the_client_goes_away(tmp_path):

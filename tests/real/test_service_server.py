@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -409,6 +410,34 @@ def test_a_stop_ends_watches_at_once_and_lets_work_finish():
             assert (await working).name == "done"
 
     run(test, 15.0)
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_bytes_that_are_no_call_at_all_harm_nobody(certificates, is_tls):
+    async def test():
+        tls = Tls(certificate=str(certificates / "server.pem"), key=str(certificates / "server.key"))
+        async with serving(tls=tls if is_tls else None) as server:
+            host, port = server.address.split(":")
+            garbage = [
+                b"\x00" * 100,
+                b"GET / HTTP/1.1\r\n\r\n",
+                b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 1000,
+                b"",
+            ]
+            for data in garbage * 5:
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(data)
+                await writer.drain()
+                writer.write_eof()
+                with contextlib.suppress(ConnectionError, TimeoutError):
+                    await asyncio.wait_for(reader.read(), 1.0)
+                writer.close()
+            ca = grpc.ssl_channel_credentials((certificates / "ca.pem").read_bytes())
+            channel = grpc.aio.secure_channel if is_tls else grpc.aio.insecure_channel
+            arguments = (server.address, ca) if is_tls else (server.address,)
+            assert (await code_of(CoreRPCStub(channel(*arguments)).Info(pb.Empty())))[0] is grpc.StatusCode.OK
+
+    run(test)
 
 
 def test_two_servers_do_not_share_a_port():

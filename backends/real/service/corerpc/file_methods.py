@@ -21,7 +21,7 @@ from backends.real.template import File
 
 PIECE_BYTES = 64 * 1024
 _FILE_BYTES_MAX = 1 << 40
-_CHUNKS_AHEAD = 8
+_CHUNKS_AHEAD = 2
 _BLOCK = tarfile.BLOCKSIZE
 
 

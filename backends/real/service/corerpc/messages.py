@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -118,7 +119,7 @@ def workload_message(context: Context, workload: Workload, template: Template) -
         name=name_of(workload),
         privileged=template.is_privileged,
         labels=dict(template.labels),
-        publish=published(template, status.networks),
+        publish=published(template, status.networks, node_address(cluster, node_id)),
         image=workload.spec.image,
         status=status,
         create_time=workload.submitted_ns // SECOND_NS,
@@ -127,15 +128,24 @@ def workload_message(context: Context, workload: Workload, template: Template) -
     )
 
 
-def published(template: Template, networks: Mapping[str, str]) -> dict[str, str]:
-    """By network, where the ports are that a workload serves."""
+def published(template: Template, networks: Mapping[str, str], node: str) -> dict[str, str]:
+    """By network, where the ports are that a workload serves. What has no address of its own has its node's."""
     if not template.publish:
         return {}
     return {
-        network: ",".join(f"{address}:{port}" for port in template.publish)
+        network: ",".join(f"{address or node}:{port}" for port in template.publish)
         for network, address in networks.items()
-        if address
+        if address or network == "host"
     }
+
+
+def node_address(cluster: LiveCluster, node_id: str) -> str:
+    """The address of a node by its endpoint; this machine's where that has none."""
+    endpoint = cluster.nodes.endpoints.get(node_id)
+    try:
+        return (urlsplit(endpoint.url).hostname if endpoint is not None else None) or "127.0.0.1"
+    except ValueError:
+        return "127.0.0.1"
 
 
 def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ from backends.real.service.corerpc.inheritance import carried_files
 from backends.real.service.corerpc.messages import (
     has_labels,
     name_of,
+    node_address,
     published,
     resources_of,
     status_message,
@@ -250,13 +251,15 @@ class WorkloadMethods(Methods):
 
     async def created_message(self, workload: Workload, template: Template) -> pb.CreateWorkloadMessage:
         """What is told of a workload that has just started."""
+        node_id = self.cluster.node_of(workload)
+        node = self.cluster.core.cluster.by_id.get(node_id)
         return pb.CreateWorkloadMessage(
-            podname=workload.spec.pool,
-            nodename=self.cluster.node_of(workload),
+            podname=node.pool if node is not None else workload.spec.pool,
+            nodename=node_id,
             id=workload.workload_id,
             name=name_of(workload),
             success=True,
-            publish=published(template, await self._networks(workload, template)),
+            publish=published(template, await self._networks(workload, template), node_address(self.cluster, node_id)),
             resources=resources_of(self.context, workload),
         )
 
