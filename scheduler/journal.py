@@ -191,10 +191,11 @@ class JournalReader:
     """Turns lines back into a header and batches, checking the chain on the way.
 
     Feed the lines in order: `read_header` with the first, then `read` with each other one. `JournalError` tells the
-    line number and what is wrong with it.
+    line number and what is wrong with it. After `resume` what follows is read, where a writer was in that state.
     """
 
     def __init__(self) -> None:
+        self._header = b""
         self._state = b""
         self._decisions = DecisionDigest()
         self._line = 0
@@ -206,8 +207,21 @@ class JournalReader:
         self._line = 1
         stripped = line.rstrip(b"\n")
         header = read_header(stripped)
-        self._state = _hash(b"", stripped)
+        self._header = self._state = _hash(b"", stripped)
         return header
+
+    def resume(self, state: WriterState) -> None:
+        """Go on after the header where a writer was; `JournalError` where that was a journal of another header."""
+        if state.header != self._header:
+            raise JournalError("line 1: not the header of the journal that is to be read on")
+        self._state, self._decisions, self._batches = state.chain, DecisionDigest(state.decisions), state.batches
+        self._line += state.batches
+
+    def dump(self) -> WriterState:
+        """Where a writer would be that had written what has been read."""
+        return WriterState(
+            header=self._header, chain=self._state, decisions=self._decisions.state, batches=self._batches
+        )
 
     def read(self, line: bytes) -> Batch | None:
         """Decode one line; None for the footer, after which there must be nothing."""

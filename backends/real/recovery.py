@@ -1,8 +1,8 @@
 """How a live core begins, and how it comes back: snapshot, then journal, then a look at the engines.
 
-Theory of operation. The journal's batches since the snapshot are applied again with the commands suppressed, and each
-must give the very line that is stored: so a core that comes back is the one that went down, byte for byte, or recovery
-says where it is not. Then `backends.real.reconciliation` compares it with what engines have.
+Theory of operation. The journal's batches since the snapshot are applied again with the commands suppressed. Each must
+have the hash that is stored with it, and give the very commands again: so a core that comes back is the one that went
+down, or recovery says where it is not. Then `backends.real.reconciliation` compares it with what engines have.
 
 A release that decides otherwise than the one before cannot go on from a journal tail; a stop saves a snapshot, so a
 service that was stopped before the upgrade has no tail.
@@ -20,7 +20,7 @@ from backends.real.reconciliation import Differences, compare, standing
 from backends.real.stores.base import Store
 from scheduler.commands import AnyCommand, PublishResult
 from scheduler.core import Core
-from scheduler.journal import Batch, Header, JournalWriter, WriterState, read_batch, read_header
+from scheduler.journal import Header, JournalError, JournalReader, JournalWriter, WriterState
 
 MakeCore = Callable[[Header, bytes | None], Core]
 """A core as the header says; with data, the one that `scheduler.snapshot.dump` gave. ValueError where it cannot be."""
@@ -59,24 +59,35 @@ async def recover(store: Store, header: Header, make_core: MakeCore) -> Recovere
         writer = JournalWriter(header, lines.append)
         await store.begin(lines[0].removesuffix(b"\n"))
         return Recovered(_make(make_core, header, None), header, writer.dump(), 0, {})
-    known = read_header(stored)
+    try:
+        return await _read(store, stored, header, make_core)
+    except JournalError as error:
+        raise RecoveryError(f"journal: {error}; restore a backup") from None
+
+
+async def _read(store: Store, stored: bytes, header: Header, make_core: MakeCore) -> Recovered:
+    reader = JournalReader()
+    known = reader.read_header(stored)
     _check_config(known, header)
     saved = await store.snapshot()
     core = _make(make_core, known, None if saved is None else saved.core)
-    writer = JournalWriter(known, lines.append, resume=None if saved is None else saved.writer)
-    lines.clear()
-    replayed = 0
+    if saved is not None:
+        reader.resume(saved.writer)
+    first = reader.dump().batches
     order: dict[CommandKey, int] = {}
-    async for line in store.lines(writer.batches):
-        batch = read_batch(line)
+    async for line in store.lines(first):
+        batch = reader.read(line + b"\n")
+        assert batch is not None, "a store has no footer"
         commands = core.step(batch.at_ns, list(batch.events))
-        writer.append(batch.at_ns, batch.events, commands, batch.term)
-        if lines.pop().removesuffix(b"\n") != line:
-            raise RecoveryError(_difference(batch, commands))
-        replayed += 1
+        if commands != batch.commands:
+            raise RecoveryError(
+                f"journal: batch {batch.seq} at {batch.at_ns} ns cannot be applied again: this build decides otherwise;"
+                " use the release that wrote it, or restore a backup"
+            )
         for command in commands:
             order[_key(command)] = len(order)
-    return Recovered(core, known, writer.dump(), replayed, order)
+    writer = reader.dump()
+    return Recovered(core, known, writer, writer.batches - first, order)
 
 
 async def reconcile(
@@ -117,13 +128,3 @@ def _check_config(stored: Header, given: Header) -> None:
                 f"config.{field}: {value!r}, but the journal was begun with {old[field]!r};"
                 " use that, or begin anew in another data directory"
             )
-
-
-def _difference(batch: Batch, commands: list[AnyCommand]) -> str:
-    expected = msgspec.json.encode(batch.commands)
-    found = msgspec.json.encode(commands)
-    what = "its hash is not that of its bytes" if expected == found else "this build decides otherwise"
-    return (
-        f"journal: batch {batch.seq} at {batch.at_ns} ns cannot be applied again: {what};"
-        " use the release that wrote it, or restore a backup"
-    )

@@ -20,7 +20,7 @@ from backends.real.stores.sqlite import SqliteStore
 from backends.real.virtual_clock import VirtualClock
 from scheduler.commands import AnyCommand, StartWorkload
 from scheduler.config import PolicyConfig
-from scheduler.events import RemovalRequested, WorkloadsSubmitted
+from scheduler.events import DeploymentRequested, RemovalRequested, WorkloadsSubmitted
 from scheduler.journal import read_batch
 
 
@@ -196,6 +196,30 @@ def test_snapshots_are_saved_and_old_batches_forgotten(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_what_came_over_a_wire_is_recovered(tmp_path: Path) -> None:
+    """A default that is equal and not identical is written, and left out when the batch is written by a reader."""
+    strategy = "".join(["au", "to"])
+
+    async def scenario() -> None:
+        store, _, driver, task = await opened(tmp_path)
+        await driver.submit(node(0))
+        await driver.submit(DeploymentRequested(spec=work(0), strategy=strategy))  # type: ignore[arg-type]
+        (line,) = [line async for line in store.inner.lines(1)]
+        assert b'"strategy":"auto"' in line
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        digest = driver.journal.journal_digest
+        await store.inner.close()
+        store, _, driver, task = await opened(tmp_path)
+        assert driver.journal.journal_digest == digest
+        assert list(driver.core.workloads) == ["w0/0"]
+        driver.stop()
+        await task
+        await store.inner.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_changed_journal_or_configuration_is_refused_by_name(tmp_path: Path) -> None:
     async def scenario() -> None:
         store, _, driver, task = await opened(tmp_path)
@@ -216,7 +240,7 @@ def test_a_changed_journal_or_configuration_is_refused_by_name(tmp_path: Path) -
         (line,) = [line async for line in other.lines(1)]
         damaged = line.replace(b'"w0"', b'"w1"', 1)
         other._connection().execute("UPDATE batches SET line = ? WHERE seq = 1", (damaged,))  # the file is edited
-        with pytest.raises(RecoveryError, match=r"batch 1 at 0 ns cannot be applied again"):
+        with pytest.raises(RecoveryError, match=r"journal: line 3: hash: batch 1 at 0 ns has been changed"):
             await recover(other, given, make_core)
         await other.close()
 
