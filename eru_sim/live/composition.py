@@ -14,7 +14,7 @@ from backends.real.engines.base import Engine
 from backends.real.nodes import Connect, Endpoint
 from backends.real.recovery import MakeCore
 from backends.real.stores.sqlite import SqliteStore
-from backends.sim.engine import SimulatedEngine
+from backends.sim.engine import EngineModel, SimulatedEngine
 from eru_sim.live.simulated import SimulatedGateway
 from eru_sim.live.simulated_node import SimulatedNode
 from eru_sim.options import PolicyChoice, choose_policy
@@ -23,6 +23,7 @@ from scheduler.commands import StartWorkload
 from scheduler.config import CPU, MEMORY, SECOND_NS, CoreConfig, PluginConfig, PolicyConfig, QueueConfig
 from scheduler.core import Core
 from scheduler.journal import Header
+from scheduler.lifecycle import State
 from scheduler.plugins.registry import make_plugin
 from scheduler.policies import BUILT_IN, Policy, make_policy
 from scheduler.ports import Dimension
@@ -82,6 +83,7 @@ def simulated_cluster(
     directory: str | Path,
     *,
     machines: SimulatedGateway | None = None,
+    model: EngineModel | None = None,
     config: CoreConfig | None = None,
     clock: Clock | None = None,
     options: ClusterOptions = ClusterOptions(),  # noqa: B008 (immutable)
@@ -89,17 +91,24 @@ def simulated_cluster(
 ) -> LiveCluster:
     """A live cluster whose nodes are simulated (``sim://`` endpoints): everything else is as in production.
 
-    ``machines`` may have outlived another one; by default they are new, and answer at once.
+    ``machines`` may have outlived another one; by default they are new, of that ``model``, and run what the journal
+    says that they ran.
     """
     clock = clock or SystemClock()
-    gateway = machines or SimulatedGateway(SimulatedEngine(), clock)
+    gateway = machines or SimulatedGateway(SimulatedEngine(model), clock)
 
     def connect(node_id: str, endpoint: Endpoint) -> Engine:
+        node = cluster.core.cluster.by_id.get(node_id)
+        if machines is None and node is not None:
+            for workload in cluster.core.on_row[node.row].values():
+                if workload.state is State.RUNNING:
+                    gateway.machines.adopt(workload.workload_id, node_id, workload.generation)
         return cast(Engine, SimulatedNode(node_id, endpoint))
 
     header = Header(config=config or live_config())
     store = SqliteStore(directory)
-    return LiveCluster(header, store, clock, core_maker(choice), lambda templates, labels: gateway, connect, options)
+    cluster = LiveCluster(header, store, clock, core_maker(choice), lambda templates, labels: gateway, connect, options)
+    return cluster
 
 
 def connector(core_id: Callable[[], str]) -> Connect:

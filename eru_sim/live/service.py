@@ -16,7 +16,6 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from backends.real.clock import SystemClock
 from backends.real.cluster import ClusterOptions, Conflict, LiveCluster, Rejected
 from backends.real.driver import DriverOptions, DriverStopped
 from backends.real.recovery import RecoveryError
@@ -28,11 +27,9 @@ from backends.real.service.eru_v1.service import eru_service
 from backends.real.service.metrics import MetricsServer, ServiceMetrics
 from backends.real.service.server import Server, ServerOptions, Tls
 from backends.real.stores.base import StoreError
-from backends.sim.engine import SimulatedEngine
 from eru_sim.errors import EruError
 from eru_sim.live.composition import PLUGINS, connector, live_config, real_cluster, simulated_cluster
 from eru_sim.live.recording import Recording
-from eru_sim.live.simulated import SimulatedGateway
 from eru_sim.options import choose_policy, choose_queue, parse_engine
 from scheduler.config import PluginConfig, QueueConfig
 from scheduler.core import ContractError
@@ -108,8 +105,8 @@ def make_cluster(settings: Settings) -> LiveCluster:
     )
     kind, _, model = settings.engines.partition(":")
     if kind == "simulated":
-        machines = SimulatedGateway(SimulatedEngine(parse_engine(model, 0)), SystemClock())
-        return simulated_cluster(settings.data_dir, machines=machines, config=config, options=options, choice=choice)
+        found = parse_engine(model, 0)
+        return simulated_cluster(settings.data_dir, model=found, config=config, options=options, choice=choice)
     if settings.engines != "real":
         raise EruError(f"--engines: {settings.engines!r} is neither 'real' nor 'simulated[:KEY=VALUE,...]'")
     holder: list[LiveCluster] = []

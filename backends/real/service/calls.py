@@ -76,6 +76,9 @@ class Call:
         self.may_idle = True
         self.ended_by: CallError | None = None
         self.write_seconds = 0.0
+        self.is_stream = False
+        """Whether its answer is any number of messages."""
+        self._headers: asyncio.Future[None] | None = None
         self._serialize: Callable[[Any], bytes] = bytes
         self._context = context
         self._task = asyncio.current_task()
@@ -95,12 +98,25 @@ class Call:
         data = self._serialize(message)
         try:
             async with asyncio.timeout(self.write_seconds or None) as limit:
+                await self._begin()
                 await self._context.write(data)
         except TimeoutError:
             if not limit.expired():
                 raise
             raise CallError(Status.RESOURCE_EXHAUSTED, "the reader does not keep up") from None
         self.active_at = time.monotonic()
+
+    async def _begin(self) -> None:
+        """A stream's headers go before its first message: where that was given up, the status could not follow."""
+        if self.is_stream and self._headers is None:
+            self._headers = asyncio.ensure_future(self._context.send_initial_metadata(()))
+        if self._headers is not None and not self._headers.done():
+            await asyncio.shield(self._headers)
+
+    async def settled(self) -> None:
+        """Return when the headers are out, if they were to be."""
+        if self._headers is not None:
+            await asyncio.wait((self._headers,), timeout=self.write_seconds or None)
 
     async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
         """End the call with a status, as handlers of gRPC's own services do."""
@@ -191,6 +207,8 @@ class Guard(grpc.aio.ServerInterceptor):
         except Exception as raised:
             error = self._status(method, raised)
         self.ended(method, error.status, time.perf_counter() - began_s)
+        if call is not None:
+            await call.settled()
         await context.abort(_Number((error.status, "")), detail(error.message))  # type: ignore[arg-type] # see the module
 
     def _admit(
@@ -216,6 +234,7 @@ class Guard(grpc.aio.ServerInterceptor):
         call.write_seconds = self._limits.write_seconds
         call._serialize = handler.response_serializer or bytes
         call.is_watch = call.method.startswith("/grpc.")
+        call.is_stream = bool(handler.response_streaming)
         incoming = self._incoming(handler, call, requests)
         try:
             request = incoming if handler.request_streaming else await _only(incoming)
