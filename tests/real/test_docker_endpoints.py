@@ -75,7 +75,7 @@ def test_nobody_there_is_said_at_once(node: DockerRig, url: str) -> None:
                 await call
         with pytest.raises(Unreachable):
             await anext(engine.watch())
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 3
         await engine.close()
 
     node.run(test)
@@ -118,7 +118,7 @@ async def test_a_daemon_that_hangs_is_unreachable(node: DockerRig) -> None:
             began = time.monotonic()
             with pytest.raises(Unreachable, match="in time"):
                 await engine.ping()
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 3
         finally:
             os.kill(pid, signal.SIGCONT)
         await engine.ping()

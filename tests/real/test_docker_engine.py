@@ -281,7 +281,7 @@ async def test_who_ignores_term_is_killed_when_the_grace_is_over(node: DockerRig
         await engine.start(spec)
         began = time.monotonic()
         assert await engine.stop("web", 1, keep=False, grace_ns=0) == 137
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3
 
 
 @on_node
