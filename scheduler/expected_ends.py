@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 
 from scheduler.lifecycle import State
+from scheduler.types import NodeIndex
 from scheduler.workload import Workload
 
 NEVER_NS = 1 << 62
@@ -36,16 +37,22 @@ class ExpectedEnds:
     def __init__(self) -> None:
         self.entries: list[_Entry] = []
         """(expected end, sequence, workload), ascending. For reading only."""
-        self._end_of: dict[str, int] = {}
+        self.changed: dict[NodeIndex, None] = {}
+        """Rows on which an expected end came, went or moved since whoever looks at this has cleared it."""
+        self._end_of: dict[str, tuple[int, NodeIndex]] = {}
 
     def note(self, workload: Workload) -> None:
         """Take note of the workload's present state."""
         workload_id = workload.workload_id
         before = self._end_of.pop(workload_id, None)
         if before is not None:
-            del self.entries[bisect_left(self.entries, (before, workload.sequence), key=_place)]
+            end_ns, row = before
+            self.changed[row] = None
+            del self.entries[bisect_left(self.entries, (end_ns, workload.sequence), key=_place)]
         if workload.row >= 0 and workload.state is not State.STOPPED:
-            end_ns = self._end_of[workload_id] = expected_end_ns(workload)
+            end_ns = expected_end_ns(workload)
+            self._end_of[workload_id] = end_ns, workload.row
+            self.changed[workload.row] = None
             insort(self.entries, (end_ns, workload.sequence, workload), key=_place)
 
 

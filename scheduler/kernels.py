@@ -576,6 +576,143 @@ def fragmentation_scores(
         scores[row] = max(best, 0)
 
 
+@_compiled
+def _next_time(times: Int64Array, length: int, place: int, now_ns: int) -> int:
+    """When what is free at a place of a row's profile becomes something else; the largest integer for never."""
+    return max(times[place + 1], now_ns + 1) if place + 1 < length else np.iinfo(np.int64).max
+
+
+@_compiled
+def rows_that_start(
+    rows: Int64Array, free_now: Int64Array, need: Int64Array, is_known: MaskArray, times: Int64Array,
+    lengths: Int64Array, free: Int64Array, now_ns: int, run_ns: int, found: Int64Array,
+) -> int:  # fmt: skip
+    """Put those of ``rows`` on which the request fits from now on for ``run_ns`` into ``found``; return how many.
+
+    ``free_now`` (dimensions, rows) is what is free now. ``is_known`` (rows,) tells on which rows that changes: there
+    ``free[row, i]`` (rows, times, dimensions) is free from ``times[row, i]`` until the next, ``lengths[row]`` times;
+    the first is now, and no other before ``now_ns + 1``, whatever it says.
+    """
+    count = 0
+    for row in rows:
+        fits = True
+        for d in range(need.shape[0]):
+            fits &= free_now[d, row] >= need[d]
+        if fits and is_known[row]:
+            at_ns = now_ns
+            for place in range(lengths[row]):
+                next_ns = _next_time(times[row], lengths[row], place, now_ns)
+                if place and at_ns >= now_ns + run_ns:
+                    break
+                if next_ns > at_ns:
+                    for d in range(need.shape[0]):
+                        fits &= free[row, place, d] >= need[d]
+                if not fits:
+                    break
+                at_ns = next_ns
+        if fits:
+            found[count] = row
+            count += 1
+    return count
+
+
+@_compiled
+def first_start(
+    rows: Int64Array, need: Int64Array, is_known: MaskArray, times: Int64Array, lengths: Int64Array,
+    free: Int64Array, now_ns: int, run_ns: int, floor_ns: int,
+) -> tuple[int, int]:  # fmt: skip
+    """Return the earliest instant from which the request fits for ``run_ns`` on one of the known ``rows``, and the
+    first such row; 2^62 and -1 where there is none. It is known not to be before ``floor_ns``.
+
+    The profile is as in `rows_that_start`.
+    """
+    never_ns = 1 << 62
+    best_ns, best_row = never_ns, -1
+    for row in rows:
+        if not is_known[row]:
+            continue
+        first, end = 0, lengths[row]
+        while first + 1 < end:  # the last place whose time is not after the floor
+            middle = (first + end) // 2
+            if max(times[row, middle], now_ns + 1) <= floor_ns:
+                first = middle
+            else:
+                end = middle
+        start_ns, at_ns = never_ns, now_ns if first == 0 else max(times[row, first], now_ns + 1)
+        for place in range(first, lengths[row]):
+            if start_ns < never_ns and at_ns >= start_ns + run_ns:
+                break
+            if start_ns == never_ns and at_ns >= best_ns:
+                break
+            next_ns = _next_time(times[row], lengths[row], place, now_ns)
+            if next_ns > at_ns:
+                fits = True
+                for d in range(need.shape[0]):
+                    fits &= free[row, place, d] >= need[d]
+                if not fits:
+                    start_ns = never_ns
+                elif start_ns == never_ns:
+                    start_ns = at_ns
+            at_ns = next_ns
+        if start_ns < best_ns:
+            best_ns, best_row = start_ns, row
+            if best_ns <= floor_ns:
+                break
+    return best_ns, best_row
+
+
+@_compiled
+def take_from_profile(
+    times: Int64Array, free: Int64Array, length: int, start_ns: int, end_ns: int, amounts: Int64Array
+) -> int:
+    """Take ``amounts`` out of one row's profile, whose times are what they say, between two instants from its first on.
+
+    Return how many times it has then; there must be room for two more.
+    """
+    first = last = 0
+    for at_ns in (start_ns, end_ns):
+        place = int(np.searchsorted(times[:length], at_ns))
+        if place == length or times[place] != at_ns:
+            for other in range(length, place, -1):
+                times[other] = times[other - 1]
+                free[other] = free[other - 1]
+            times[place] = at_ns
+            free[place] = free[place - 1]
+            length += 1
+        first, last = last, place
+    for place in range(first, last):
+        free[place] -= amounts
+    return length
+
+
+@_compiled
+def copies_from(
+    rows: Int64Array, need: Int64Array, times: Int64Array, lengths: Int64Array, free: Int64Array, now_ns: int,
+    start_ns: int, run_ns: int, count: int, copies: Int64Array,
+) -> tuple[int, int]:  # fmt: skip
+    """Put into ``copies`` how many of ``count`` each row takes from ``start_ns`` for ``run_ns``, the first rows first.
+
+    Return how many rows were looked at, and how many copies are left. The profile is as in `rows_that_start`.
+    """
+    left = count
+    for visited in range(rows.shape[0]):
+        row, most, at_ns = rows[visited], left, now_ns
+        for place in range(lengths[row]):
+            if at_ns >= start_ns + run_ns:
+                break
+            next_ns = _next_time(times[row], lengths[row], place, now_ns)
+            if next_ns > start_ns and next_ns > at_ns:
+                for d in range(need.shape[0]):
+                    if need[d] > 0:
+                        most = min(most, max(0, free[row, place, d] // need[d]))
+            at_ns = next_ns
+        copies[visited] = most
+        left -= most
+        if not left:
+            return visited + 1, 0
+    return rows.shape[0], left
+
+
 def compile_all() -> None:
     """Have every kernel compiled, or loaded from the cache on disk, for the types that the core uses."""
     free = np.zeros((1, 2), dtype=np.int64)
@@ -595,3 +732,8 @@ def compile_all() -> None:
     fragmentation_scores(
         scores, rows, rows, 0, left, left, left > 0, 1, suits, rows, rows[:1], rows[:1], rows[:1], amounts, amounts
     )
+    times, profile = np.zeros((2, 2), dtype=np.int64), np.zeros((2, 2, 1), dtype=np.int64)
+    rows_that_start(rows, free, need, mask, times, rows, profile, 0, 1, rows.copy())
+    first_start(rows, need, mask, times, rows, profile, 0, 1, 0)
+    take_from_profile(np.zeros(3, dtype=np.int64), np.zeros((3, 1), dtype=np.int64), 1, 0, 1, need)
+    copies_from(rows, need, times, rows, profile, 0, 0, 1, 1, rows.copy())

@@ -83,3 +83,34 @@ def fragmentation(cpu: int, left: Int64Array, suits: MaskArray, kinds: Sequence[
             reason, useless = "devices", int(left[~fitting].sum())
         by_reason[reason] += share * useless
     return sum(by_reason.values())
+
+
+def earliest_start(times: Int64Array, free: Int64Array, need: Int64Array, now_ns: int, run_ns: int) -> int:
+    """The first instant from which the request fits on one row for ``run_ns``, 2^62 where there is none.
+
+    Tried at each time of the profile: the first is now, and no other before ``now_ns + 1``.
+    """
+    begins = [now_ns, *np.maximum(times[1:], now_ns + 1).tolist()]
+    ends = [*begins[1:], 1 << 63]
+    for start_ns in begins:
+        spans = zip(begins, ends, free, strict=True)
+        if all(
+            (left >= need).all()
+            for begin, end, left in spans
+            if begin < end and begin < max(start_ns + run_ns, start_ns + 1) and end > start_ns
+        ):
+            return min(int(start_ns), 1 << 62)
+    return 1 << 62
+
+
+def copies_that_fit(
+    times: Int64Array, free: Int64Array, need: Int64Array, now_ns: int, start_ns: int, run_ns: int, most: int
+) -> int:
+    """How many copies, up to ``most``, fit on one row from ``start_ns`` for ``run_ns``."""
+    begins = [now_ns, *np.maximum(times[1:], now_ns + 1).tolist()]
+    ends = [*begins[1:], 1 << 63]
+    for begin, end, left in zip(begins, ends, free, strict=True):
+        if begin < end and begin < start_ns + run_ns and end > start_ns:
+            room = [max(0, int(amount) // int(ask)) for amount, ask in zip(left, need, strict=True) if ask > 0]
+            most = min([most, *room])
+    return most

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
-from core_kit import SECOND_NS, node, starts
+from core_kit import SECOND_NS, node, plugins, starts
 from discipline_kit import Job, exact, queued, schedule
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from moves_kit import BOUNDED, SIZES, Move, batches
+from random_world import CONFIGS, MOVES, World
+from reference_conservative import SlowConservative
 
 from scheduler.config import CoreConfig, QueueConfig
 from scheduler.core import Core
-from scheduler.disciplines import backfilling
+from scheduler.disciplines import DISCIPLINES, backfilling
 from scheduler.events import NodeCapacityChanged, NodeCordoned, RemovalRequested, WorkloadsSubmitted
 from scheduler.testing import Harness
 
@@ -359,3 +363,42 @@ def test_a_restored_core_has_the_discipline_and_what_it_looks_at() -> None:
         late = WorkloadsSubmitted(workload_id="late", request=(4, 1), estimate_ns=9 * SECOND_NS, tenant="y")
         in_time = WorkloadsSubmitted(workload_id="in time", request=(4, 1), estimate_ns=8 * SECOND_NS, tenant="y")
         assert order(h.step(late, in_time, at_ns=2 * SECOND_NS)) == (["late"] if discipline == "drf" else ["in time"])
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slow reference is among the disciplines."""
+    monkeypatch.setitem(DISCIPLINES, SlowConservative.name, SlowConservative)
+
+
+@given(CONFIGS, MOVES, SIZES, st.sampled_from([0, 0, 2]))
+@settings(BOUNDED, max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_conservative_does_what_the_slow_reference_does(
+    slow: None, config: CoreConfig, moves: list[Move], sizes: list[int], depth: int
+) -> None:
+    world = World(msgspec.structs.replace(config, queue=QueueConfig("conservative", {"depth": depth})))
+    twin = Harness(
+        msgspec.structs.replace(config, queue=QueueConfig(SlowConservative.name, {"depth": depth})), plugins=plugins()
+    )
+    for group in batches(moves, sizes):
+        at_ns, events = world.batch(group)
+        assert world.harness.step(*events, at_ns=at_ns) == twin.step(*events, at_ns=at_ns)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60), st.integers(1, 30), st.integers(1, 8), st.integers(-9, 20), st.integers(1, 3)),
+        min_size=5,
+        max_size=40,
+    )
+)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_conservative_makes_the_schedules_of_the_slow_reference(
+    slow: None, rows: list[tuple[int, int, int, int, int]]
+) -> None:
+    jobs = [
+        Job(f"j{number}", submit, run, cpu, None if error == 20 else max(1, run + error), memory=memory)
+        for number, (submit, run, cpu, error, memory) in enumerate(sorted(rows))
+    ]
+    nodes = ((8, 4), (6, 9), (8, 9), (9, 3))
+    assert schedule(queued("conservative"), jobs, nodes) == schedule(queued(SlowConservative.name), jobs, nodes)

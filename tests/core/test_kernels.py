@@ -157,3 +157,89 @@ def test_what_is_not_asked_never_stands_in_the_way() -> None:
     free = np.array([[-(1 << 62)], [3]], dtype=np.int64)
     case = Case(free, need_of((0, 3)), np.zeros(2), np.ones(1, dtype=np.uint8), 1)
     assert kernels.best_row(*case) == 0
+
+
+# -- profiles -----------------------------------------------------------------------------------------------------
+
+NEVER_NS = 1 << 62
+PROFILES = st.lists(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(-2, 9), st.integers(0, 9)), min_size=1, max_size=7),
+    min_size=1,
+    max_size=6,
+)
+
+
+def profile_of(rows: list[list[tuple[int, int, int]]]) -> tuple[Any, Any, Any]:
+    """Times, lengths and what is free of rows, each given as (time, free, free)."""
+    width = max(map(len, rows)) + 2
+    times, free = np.full((len(rows), width), 99, dtype=np.int64), np.full((len(rows), width, 2), 99, dtype=np.int64)
+    for row, spans in enumerate(rows):
+        for place, (at, cpu, memory) in enumerate(sorted(spans, key=lambda span: span[0])):
+            times[row, place], free[row, place] = at, (cpu, memory)
+    return times, np.array([len(spans) for spans in rows], dtype=np.int64), free
+
+
+@given(
+    PROFILES, st.tuples(st.integers(0, 6), st.integers(0, 6)), st.integers(0, 30), st.integers(0, 25), st.integers(0)
+)
+@settings(deadline=None, max_examples=300)
+def test_starts_in_profiles(
+    rows: list[list[tuple[int, int, int]]], request: tuple[int, int], now: int, run: int, known: int
+) -> None:
+    times, lengths, free = profile_of(rows)
+    need = need_of(request)
+    everything = np.arange(len(rows))
+    is_known = np.array([known >> row & 1 for row in range(len(rows))], dtype=np.uint8)
+    starts = [
+        reference_kernels.earliest_start(times[row, :size], free[row, :size], need, now, run)
+        for row, size in enumerate(lengths.tolist())
+    ]
+    of_known = [start if is_known[row] else NEVER_NS for row, start in enumerate(starts)]
+    best = min(of_known)
+    expected = (best, of_known.index(best) if best < NEVER_NS else -1)
+    for floor in {0, best, max(0, best - 1)} - {NEVER_NS}:
+        assert kernels.first_start(everything, need, is_known, times, lengths, free, now, run, floor) == expected
+    free_now = np.ascontiguousarray(free[:, 0, :].T)
+    found = np.empty(len(rows), dtype=np.int64)
+    count = kernels.rows_that_start(everything, free_now, need, is_known, times, lengths, free, now, run, found)
+    fits = (free_now >= need[:, None]).all(axis=0)
+    assert found[:count].tolist() == [
+        row for row in range(len(rows)) if fits[row] and (not is_known[row] or starts[row] == now)
+    ]
+
+
+@given(
+    PROFILES, st.tuples(st.integers(0, 3), st.integers(0, 3)), st.integers(0, 9), st.integers(0, 30), st.integers(1, 25)
+)
+@settings(deadline=None, max_examples=200)
+def test_copies_in_profiles(
+    rows: list[list[tuple[int, int, int]]], request: tuple[int, int], now: int, later: int, run: int
+) -> None:
+    times, lengths, free = profile_of(rows)
+    copies, need, left, expected = np.empty(len(rows), dtype=np.int64), need_of(request), 12, []
+    for row, size in enumerate(lengths.tolist()):
+        if left:
+            profile = times[row, :size], free[row, :size]
+            expected.append(reference_kernels.copies_that_fit(*profile, need, now, now + later, run, left))
+            left -= expected[-1]
+    asked = np.arange(len(rows)), need, times, lengths, free, now, now + later, run, 12, copies
+    assert kernels.copies_from(*asked) == (len(expected), left)
+    assert copies[: len(expected)].tolist() == expected
+
+
+@given(PROFILES, st.integers(0, 50), st.integers(0, 30), st.integers(-3, 3))
+@settings(deadline=None, max_examples=200)
+def test_taking_out_of_a_profile(rows: list[list[tuple[int, int, int]]], start: int, run: int, amount: int) -> None:
+    times, lengths, free = profile_of([rows[0]])
+    first = int(times[0, 0])
+    start, size = max(start, first), int(lengths[0])
+
+    def free_at(at: int, count: int) -> int:
+        return int(free[0, np.searchsorted(times[0, :count], at, side="right") - 1, 0])
+
+    before = [free_at(at, size) for at in range(first, 90)]
+    taken = np.array([amount, 0], dtype=np.int64)
+    count = kernels.take_from_profile(times[0], free[0], size, start, start + run, taken)
+    after = [free_at(at, count) for at in range(first, 90)]
+    expected = [left - amount * (start <= at < start + run) for at, left in enumerate(before, start=first)]
+    assert after == expected
