@@ -112,6 +112,10 @@ def serve(
     reconcile: Annotated[
         str, typer.Option("--reconcile", metavar="TIME", help="Compare engines with the books so often.")
     ] = "30s",
+    core_id: Annotated[
+        str | None,
+        typer.Option("--core-id", metavar="ID", help="In an empty directory: of the service whose journal was lost."),
+    ] = None,
 ) -> None:
     """Serve: decide where workloads run, and have engines run them. SIGTERM stops it gracefully."""
     from eru_sim.live.service import Settings, set_up_logs
@@ -137,6 +141,7 @@ def serve(
         retention_ns=parse_duration_ns(retention, "--retention"),
         snapshot_batches=snapshot_batches,
         reconcile_ns=max(parse_duration_ns(reconcile, "--reconcile"), 10**8),
+        core_id=core_id or "",
     )
     settings = _with_security(settings, tls_cert, tls_key, client_ca, user, password_file, token_file)
     if rate_limit is not None:

@@ -65,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_ns: int = DriverOptions().retention_ns
     snapshot_batches: int = DriverOptions().snapshot_batches
     reconcile_ns: int = ClusterOptions().reconcile_ns
+    core_id: str = ""
     advertise: tuple[str, ...] = ()
 
 
@@ -102,6 +103,7 @@ def make_cluster(settings: Settings) -> LiveCluster:
     options = ClusterOptions(
         driver=DriverOptions(snapshot_batches=settings.snapshot_batches, retention_ns=settings.retention_ns),
         reconcile_ns=settings.reconcile_ns,
+        core_id=settings.core_id,
     )
     kind, _, model = settings.engines.partition(":")
     if kind == "simulated":
