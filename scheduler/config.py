@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from scheduler.ports import Dimension
+from scheduler.queue_config import QueueConfig as QueueConfig
 
 SECOND_NS = 1_000_000_000
 
@@ -29,13 +30,6 @@ class PolicyConfig(msgspec.Struct, frozen=True):
     """A policy by name, with its parameters."""
 
     name: str = "best-fit"
-    params: Mapping[str, Any] = {}
-
-
-class QueueConfig(msgspec.Struct, frozen=True):
-    """A queue discipline by name, with its parameters."""
-
-    name: str = "priority"
     params: Mapping[str, Any] = {}
 
 

@@ -270,6 +270,8 @@ class Core:
     def _on_policy_changed(self, event: PolicyChanged) -> None:
         try:
             policy = self._policy_factory(event.name, event.params)
+            if event.queue is not None and event.queue != self.state.queue_config:
+                self.state.change_queue(event.queue)
         except ValueError as error:
             self.state.results.refuse(event.name, str(error))
             return

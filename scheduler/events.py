@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from scheduler.assignment import Assignment
+from scheduler.queue_config import QueueConfig
 
 Origin = Literal["exogenous", "completion", "timer"]
 OnUnschedulable = Literal["queue", "fail"]
@@ -358,11 +359,15 @@ class NodeRemoved(_Exogenous, frozen=True, tag="node_removed"):
 
 
 class PolicyChanged(_Exogenous, frozen=True, tag="policy_changed"):
-    """From now on decisions follow this policy."""
+    """From now on decisions follow this policy, and with ``queue`` also this queue discipline; both or none.
+
+    What waits is then all tried again by it. How often there is a scheduling pass stays as it was.
+    """
 
     event_class: ClassVar[EventClass] = EventClass.OPERATOR
     name: str
     params: Mapping[str, Any] = {}
+    queue: QueueConfig | None = None
 
 
 class WorkloadStarted(_Completion, frozen=True, tag="workload_started"):

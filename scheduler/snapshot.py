@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from scheduler.cluster import Node, NodeState
-from scheduler.config import CoreConfig, PolicyConfig
+from scheduler.config import CoreConfig, PolicyConfig, QueueConfig
 from scheduler.core import ContractError, Core
 from scheduler.lifecycle import State
 from scheduler.operations import Counters, Operation, Replacement
@@ -20,7 +20,7 @@ from scheduler.timers import Timer
 from scheduler.windows import Window
 from scheduler.workload import Fence, Workload
 
-SNAPSHOT_VERSION = 5
+SNAPSHOT_VERSION = 6
 
 
 class Snapshot(msgspec.Struct, kw_only=True):
@@ -29,6 +29,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     version: int = SNAPSHOT_VERSION
     config: CoreConfig
     policy: PolicyConfig
+    queue: QueueConfig
     at_ns: int
     sequence: int
     counters: Counters
@@ -55,6 +56,7 @@ def dump(core: Core) -> bytes:
         Snapshot(
             config=core.config,
             policy=core.policy_config,
+            queue=core.state.queue_config,
             at_ns=core.at_ns,
             sequence=state.next_sequence,
             counters=core.counters,
@@ -88,6 +90,7 @@ def load(data: bytes, *, plugins: Sequence[ResourcePlugin] = (), policy_factory:
     core.policy_config = snapshot.policy
     core.planner.set_policy(policy_factory(snapshot.policy.name, snapshot.policy.params))
     state = core.state
+    state.change_queue(snapshot.queue)
     state.at_ns = snapshot.at_ns
     state.next_sequence = snapshot.sequence
     for field in snapshot.counters.__struct_fields__:

@@ -155,7 +155,8 @@ class World:
         if name == "submit":
             return self._submit(numbers)
         if name == "policy":
-            return PolicyChanged(name=POLICIES[numbers[0] % len(POLICIES)])
+            queue = QUEUES[numbers[1] % len(QUEUES)] if numbers[2] % 2 else None
+            return PolicyChanged(name=POLICIES[numbers[0] % len(POLICIES)], queue=queue)
         if name == "budget":
             return DisruptionBudgetSet(app="web", unavailable_max=(None, 0, 1, 4)[numbers[0] % 4])
         if name == "reserve":

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core_kit import harness, node, with_nodes
+from core_kit import harness, node, spec, starts, with_nodes
 
-from scheduler.config import CoreConfig, PolicyConfig
+from scheduler.config import CoreConfig, PolicyConfig, QueueConfig
 from scheduler.events import PolicyChanged, WorkloadExited
 from scheduler.plan import PolicyError
 from scheduler.policies import BUILT_IN, BestFit, FirstFit, LinearPolicy, Policy, RandomPolicy, make_policy
@@ -287,3 +287,31 @@ def test_a_parameter_of_the_wrong_type_is_refused_and_never_raises_later(seed: A
     (refused,) = h.step(PolicyChanged(name="random", params={"seed": seed}))
     assert refused.outcome == "refused"
     assert placements(h.submit("w", 1, 1)) == {"w": "n0"}
+
+
+@pytest.mark.parametrize("before", ["priority", "fcfs", "conservative", "drf"])
+@pytest.mark.parametrize("after", ["sjf", "easy", "conservative", "fair"])
+def test_the_queue_discipline_changes_at_run_time_with_all_that_waits(before: str, after: str) -> None:
+    h = with_nodes((10, 10), queue=QueueConfig(before))
+    h.submit("running", 8, 1, estimate_ns=9, tenant="a")
+    h.step(spec("first", 8, 1, estimate_ns=9), spec("second", 8, 1, estimate_ns=3))
+    h.step(PolicyChanged(name="worst-fit", queue=QueueConfig(after)))
+    assert (h.core.policy.name, h.core.state.discipline.name) == ("worst-fit", after)
+    h.reload()
+    assert (h.core.state.discipline.name, h.core.queue.demand()) == (after, [16, 2])
+    h.started("running")
+    assert starts(h.exited("running")) == [("second" if after == "sjf" else "first", 1, "n0")]
+
+
+def test_a_change_of_discipline_lets_go_on_what_only_waited_for_its_turn() -> None:
+    h = with_nodes((10, 10), queue=QueueConfig("fcfs"))
+    h.submit("running", 6, 1, estimate_ns=9)
+    assert starts(h.step(spec("head", 8, 1), spec("small", 2, 1))) == []
+    assert starts(h.step(PolicyChanged(name="first-fit", queue=QueueConfig("priority")))) == [("small", 1, "n0")]
+
+
+def test_a_change_to_no_discipline_changes_the_policy_neither() -> None:
+    h = with_nodes((10, 10))
+    (refused,) = h.step(PolicyChanged(name="worst-fit", queue=QueueConfig("fcsf")))
+    assert refused.detail.startswith("queue: no discipline 'fcsf'")
+    assert (h.core.policy.name, h.core.state.discipline.name) == ("first-fit", "priority")
