@@ -51,6 +51,8 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.spine --json out/bench.json
 	$(BIN)/python -m benchmarks.plugins --json out/bench-plugins.json
 	$(BIN)/python -m benchmarks.strategies --json out/bench-strategies.json
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[real]'
+	$(BIN)/python -m benchmarks.live --json out/bench-live.json
 
 studies: .venv/installed
 	$(BIN)/python -m eru_sim.studies.fgd $(OPENB) --orders $(ORDERS) --out out/studies/fgd -j $(JOBS)
