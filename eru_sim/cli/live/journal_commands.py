@@ -27,7 +27,8 @@ app = group("The journal: every event and command of the service.")
 
 def _kinds(field: str) -> Any:
     def cell(record: Record) -> str:
-        counts = Counter(str(item.get("type", "?")) for item in record.get(field) or () if isinstance(item, dict))
+        items = (record.get("batch") or {}).get(field) or ()
+        counts = Counter(str(item.get("type", "?")) for item in items if isinstance(item, dict))
         return ", ".join(f"{name} x{count}" if count > 1 else name for name, count in counts.items())
 
     return cell
@@ -52,7 +53,7 @@ async def tail(
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="At most so many; 0 for all.")] = 0,
     output: Output = "table",
 ) -> int:
-    """Show batches of the journal. As JSON Lines they are lines of a journal file."""
+    """Show batches of the journal."""
     request = pb.TailJournalRequest(first_seq=first if first is not None else -lines, follow=follow, limit=limit)
     rows = Rows(output, _COLUMNS, name=lambda record: str(record["seq"]))
     async for line in service.stream("TailJournal", request):

@@ -42,7 +42,7 @@ async def get(service: Service, id: Id, output: Output = "table") -> Answer:
 async def watch(service: Service, id: Id, output: Output = "table") -> Answer:
     """Wait for an operation's end and show its results; exit code 1 if one is bad."""
     operation = await service.call("GetOperation", pb.GetOperationRequest(operation_id=id))
-    return told(output, await results(service, operation))
+    return told(output, await results(service, operation), operation.kind)
 
 
 @command(app, "cancel", example="eru operation cancel op-1f2e")

@@ -17,7 +17,9 @@ from eru_sim.output import one_line
 if TYPE_CHECKING:
     from eru_sim.cli.live.service import Service
 
-BAD = {"failed", "killed", "lost", "rejected", "refused", "update_failed", "rolled_back"}
+BAD = frozenset({"failed", "killed", "lost", "rejected", "refused", "update_failed", "rolled_back"})
+BAD_OF = {"remove": frozenset({"refused"})}
+"""By kind of operation: what is removed has been killed, or had ended before."""
 RESULT_COLUMNS = (
     Column("subject", "subject", width=24),
     Column("outcome", "outcome", width=11),
@@ -65,16 +67,16 @@ def _progress(record: Record, count: int) -> None:
         print(one_line(f"{count}: {record['subject']} {record['outcome']}"), file=sys.stderr)
 
 
-def told(output: str, records: Sequence[Record], *, notes: Sequence[str] = ()) -> Answer:
-    """The results as an answer; not ok where one of them is bad."""
-    bad = [record for record in records if record["outcome"] in BAD]
-    return listing(output, records, RESULT_COLUMNS, name="subject", ok=not bad, notes=notes)
+def told(output: str, records: Sequence[Record], kind: str) -> Answer:
+    """The results of operations of a kind as an answer; not ok where one of them is bad."""
+    bad = BAD_OF.get(kind, BAD)
+    return listing(output, records, RESULT_COLUMNS, name="subject", ok=not any(r["outcome"] in bad for r in records))
 
 
 async def waited(service: Service, output: str, operations: Sequence[Any], *, wait: bool = True) -> Answer:
     """Wait for operations and tell their results; without ``wait`` only what they are called."""
     if wait:
-        return told(output, await all_results(service, operations))
+        return told(output, await all_results(service, operations), operations[0].kind if operations else "")
     records = [plain(operation) for operation in operations]
     return listing(output, records, OPERATION_COLUMNS, name="operation_id", numbers=1)
 

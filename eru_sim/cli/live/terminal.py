@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -24,8 +23,11 @@ class Size(NamedTuple):
 
 
 def size() -> Size:
-    """Of ours now."""
-    columns, rows = shutil.get_terminal_size()
+    """Of ours now, whatever the environment says."""
+    try:
+        columns, rows = os.get_terminal_size(sys.stdin.fileno())
+    except (OSError, ValueError):
+        columns, rows = 80, 24
     return Size(rows, columns)
 
 
