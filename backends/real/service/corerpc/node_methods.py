@@ -6,6 +6,7 @@ import asyncio
 import platform
 import sys
 from collections.abc import AsyncIterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
@@ -29,17 +30,21 @@ _SILENCE = 2
 """How many intervals without a word clients take for death."""
 
 
+@cache
+def _release() -> str:
+    try:
+        return version("eru-sim")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 class NodeMethods(Methods):
     """See the module. Every public method is one of the wire's."""
 
     async def Info(self, request: pb.Empty, call: Call) -> pb.CoreInfo:
         """What this service is."""
-        try:
-            release = version("eru-sim")
-        except PackageNotFoundError:
-            release = "unknown"
         return pb.CoreInfo(
-            version=release,
+            version=_release(),
             golang_version=f"python {platform.python_version()}",
             os_arch=f"{sys.platform}/{platform.machine()}",
             identifier=self.cluster.core_id,
