@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from agent_kit import ScriptedEngine
 from hypothesis import given
@@ -557,6 +558,21 @@ def test_a_new_agent_without_memory_reads_from_now_on() -> None:
         sinks.engine.write("w", out("now\n", 11))
         await settle()
         assert sinks.data() == ["now"]
+
+    virtually(scenario)
+
+
+def test_what_began_after_the_agent_is_read_from_its_start_even_if_the_event_was_lost() -> None:
+    async def scenario(clock: VirtualClock) -> None:
+        sinks = Sinks(clock)
+        await let_pass(clock, 10)
+        sinks.engine.start("w", tells=False)
+        began_ns = T0 + 4 * 10**9
+        sinks.engine.table["w"] = msgspec.structs.replace(sinks.engine.table["w"], started_at_ns=began_ns)
+        sinks.engine.write("w", out("before the engine noted it\n", 3.9), out("after\n", 4.1))
+        sinks.attach("w", is_new=False)
+        await settle()
+        assert sinks.data() == ["before the engine noted it", "after"]
 
     virtually(scenario)
 

@@ -107,8 +107,8 @@ class _Followed:
 class LogHub:
     """Follows the output of running workloads, if anybody wants it: a sink, the echo, or a viewer of the app.
 
-    A workload's lines go to the sink whose number is the hash of the instance's id, modulo the number of sinks. A
-    workload that was there before the agent is read from where a former agent was, or else from now on.
+    A workload's lines go to the sink whose number is the hash of the instance's id, modulo the number of sinks. It is
+    read from its start; where that was before the agent's, from where a former agent was, or else from now on.
     """
 
     def __init__(
@@ -134,6 +134,7 @@ class LogHub:
         self._pool = pool
         self._cursors = cursors
         self._wall_ns = wall_ns
+        self._began_ns = wall_ns()
         self._retry_ns = retry_ns
         self._save_ns = save_ns
         self._telemetry = telemetry
@@ -161,14 +162,19 @@ class LogHub:
         else:
             if known is not None:
                 known.is_attached = False
-            if is_new:
-                # Engines note the start when the first lines may have been written already.
-                since_ns: int | None = max(0, instance.started_at_ns - _DISORDER_NS)
-            else:
-                since_ns = self._cursors.since_ns(instance.engine_id)
-            known = _Followed(instance, identity, self._wall_ns() if since_ns is None else since_ns)
+            known = _Followed(instance, identity, self._since_ns(instance, is_new=is_new))
             self._followed[instance.workload_id] = known
         self._begin(known)
+
+    def _since_ns(self, instance: Instance, *, is_new: bool) -> int:
+        """From where to read what is not followed: where it was read before, its start, or now if that was long ago."""
+        read_ns = self._cursors.since_ns(instance.engine_id)
+        if read_ns is not None:
+            return read_ns
+        if is_new or instance.started_at_ns >= self._began_ns:
+            # Engines note the start when the first lines may have been written already.
+            return max(0, instance.started_at_ns - _DISORDER_NS)
+        return self._wall_ns()
 
     def detach(self, workload_id: str) -> None:
         """See `Companion.detach`. What it wrote until its end is still read."""
