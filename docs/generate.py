@@ -10,6 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from backends.real.agent.config import SETTINGS
+from backends.real.agent.metrics.sampler import (
+    DISK_METRICS,
+    NIC_METRICS,
+    NODE_METRICS,
+    NODE_NIC_METRICS,
+    WORKLOAD_METRICS,
+)
+from backends.real.agent.telemetry import Telemetry
 from eru_sim.recording import READERS
 from scheduler.lifecycle import mermaid
 from traces import list_formats, manifest
@@ -56,7 +65,32 @@ def _code(text: str) -> str:
     return f"`{text}`" if text else "not set"
 
 
+def agent_settings() -> str:
+    """Return the settings of the agent: key, default, flag, variable, meaning."""
+    lines = ["| key | default | flag | variable | meaning |", "|---|---|---|---|---|"]
+    for setting in SETTINGS:
+        default = f"`{setting.shown_default}`" if setting.shown_default else "none"
+        meaning = setting.meaning.replace("|", "\\|")
+        lines.append(f"| `{setting.key}` | {default} | `{setting.flag}` | `{setting.variable}` | {meaning} |")
+    return "\n".join(lines)
+
+
+def agent_metrics() -> str:
+    """Return what the agent shows to Prometheus: workloads, the node, itself."""
+    lines = ["| metric | labels | meaning |", "|---|---|---|"]
+    lines += [f"| `{name}` | | {meaning} |" for name, meaning in WORKLOAD_METRICS.items()]
+    lines += [f"| `{name}` | `nic` | {meaning} |" for name, (_, meaning) in NIC_METRICS.items()]
+    lines += [f"| `{name}` | `dev` | {meaning} |" for name, meaning in DISK_METRICS.items()]
+    lines += [f"| `{name}` | | {meaning} |" for name, meaning in NODE_METRICS.items()]
+    lines += [f"| `{name}_total` | `nic` | {meaning} |" for name, (_, meaning) in NODE_NIC_METRICS.items()]
+    for metric in Telemetry().metrics:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {labels} | {metric.meaning} |")
+    return "\n".join(lines)
+
+
 PARTS: dict[Path, dict[str, Callable[[], str]]] = {
+    DOCS / "agent.md": {"settings": agent_settings, "metrics": agent_metrics},
     DOCS / "architecture.md": {"lifecycle": lifecycle},
     DOCS / "traces.md": {entry["name"]: partial(trace_format, entry["name"]) for entry in list_formats(READERS)},
 }

@@ -12,7 +12,15 @@ from typing import Annotated, Any
 
 import typer
 
-from eru_sim.cli import errors, plugin_commands, serve_commands, sim_commands, sweep_commands, trace_commands
+from eru_sim.cli import (
+    agent_commands,
+    errors,
+    plugin_commands,
+    serve_commands,
+    sim_commands,
+    sweep_commands,
+    trace_commands,
+)
 from eru_sim.cli.answer import Answer, Table, show
 from eru_sim.cli.live import root_commands
 from eru_sim.cli.live.command import CONTEXT_HELP, SERVER_HELP, add_group
@@ -36,6 +44,7 @@ app.add_typer(plugin_commands.app, name="plugin", epilog="\b\nExample:\n  eru pl
 app.command(
     "serve", epilog="\b\nExample:\n  eru serve --data-dir /var/lib/eru --engines simulated:start=2s --journal run.jsonl"
 )(serve_commands.serve)
+app.command("agent", epilog=agent_commands.EPILOG)(agent_commands.agent)
 app.add_typer(serve_commands.app, name="store", epilog="\b\nExample:\n  eru store check /var/lib/eru")
 root_commands.add_to(app)
 for names, help_text, example in (

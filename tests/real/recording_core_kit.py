@@ -39,6 +39,8 @@ class RecordingCore(CoreRPCServicer):
         """The last word on each workload; the node's end makes it not running."""
         self.marked: list[tuple[float, str]] = []
         """When which node was found to be dead, and its workloads were marked."""
+        self.is_deaf = False
+        """Whether it refuses every call."""
         self._user = user
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -81,6 +83,8 @@ class RecordingCore(CoreRPCServicer):
         return pb.WorkloadsStatus(status=request.status)
 
     async def _let_in(self, context: Any) -> None:
+        if self.is_deaf:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         if self._user is not None and self._user not in context.invocation_metadata():
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
 
