@@ -45,6 +45,12 @@ OPTIONS: tuple[Option, ...] = (
         ["censored", *lifetime_names()],
     ),
     integer("seed", 0, "seed of drawn service times"),
+    choice(
+        "different",
+        "ignored",
+        "tasks that ask for different machines: a flag that nobody enforces, or rules of the plugin affinity",
+        ["ignored", "affinity"],
+    ),
 )
 
 
@@ -126,7 +132,14 @@ class Google2011Trace(TraceBase):
         self._cpu_scale: int = options["cpu_cores"] * 1000
         self._memory_scale: int = options["memory_bytes"]
         disk = ("disk_bytes",) if self._disk else ()
-        super().__init__(source, ("cpu_millicores", "memory_bytes", *disk), assumptions=_assumptions(source))
+        self._keeps_apart = options["different"] == "affinity"
+        super().__init__(
+            source,
+            ("cpu_millicores", "memory_bytes", *disk),
+            assumptions=_assumptions(source),
+            plugins={"affinity": {}} if self._keeps_apart else None,
+        )
+        self._apart: tuple[int, dict[str, Any]] = (-1, {})
         self._database = ScratchDatabase()
         self._load(source)
         last_us = self._database.value("SELECT max(time_us) FROM task_events WHERE time_us < ?", _AFTER_END_US)
@@ -239,9 +252,18 @@ class Google2011Trace(TraceBase):
                 1 if end_type == 3 else 0,
                 None if kill_us is None else kill_us * _US_NS,
                 None,
-                _DIFFERENT_MACHINE if different else None,
+                self._constraints(job) if different else None,
                 "" if machine < 0 else str(machine),
             )
+
+    def _constraints(self, job: int) -> dict[str, Any]:
+        """Of a task that shares no machine with another such task of its job; those of a job share one mapping."""
+        if not self._keeps_apart:
+            return _DIFFERENT_MACHINE
+        if self._apart[0] != job:
+            label = {"job": str(job)}
+            self._apart = job, {"affinity": {"labels": label, "apart": [{"match": label}]}}
+        return self._apart[1]
 
     def _drawn_service(self, chunk: list[tuple[Any, ...]]) -> list[int | None]:
         if self._lifetime == "censored" or not chunk:
@@ -281,6 +303,8 @@ def _assumptions(source: Source) -> tuple[str, ...]:
     else:
         name = options["lifetime"]
         lines.append(f"A task without a recorded end has a service time drawn from {name}, seed {options['seed']}.")
+    if options["different"] == "affinity":
+        lines.append("Tasks of a job that ask for different machines share none with each other (different=affinity).")
     if options["disk"]:
         lines.append(f"The normalised disk space 1.0 stands for {options['memory_bytes']} bytes.")
     if options["priority_min"]:

@@ -53,6 +53,23 @@ def test_google2011_an_inexact_quantity_is_rounded_half_to_even(tmp_path):
     assert [item.request for item in found] == [(0, 2), (2, 2)]
 
 
+def test_google2011_different_machines_can_be_rules_of_the_affinity_plugin(tmp_path):
+    from eru_sim import replay
+
+    rows = "".join(google2011_row(0, 1, task, 0, cpu="0.01", memory="0.01", different="1") for task in range(3))
+    rows += google2011_row(0, 2, 0, 0, cpu="0.01", memory="0.01", different="0")
+    source = small_google2011(tmp_path, rows)
+    assert [item.constraints for item in submissions(source)] == [{"different_machine": True}] * 3 + [None]
+    apart = {"affinity": {"labels": {"job": "1"}, "apart": [{"match": {"job": "1"}}]}}
+    assert [item.constraints for item in submissions(f"{source}?different=affinity")] == [apart] * 3 + [None]
+    ignored = replay(source, cluster="3x16000c64000g")
+    assert (ignored.summary["ignored"], ignored.outcomes["node_id"].nunique()) == ({"different_machine": 3}, 1)
+    kept = replay(f"{source}?different=affinity", cluster="3x16000c64000g")
+    assert (kept.summary["ignored"], kept.outcomes["node_id"].nunique()) == ({}, 3)
+    kept = replay(f"{source}?different=affinity", cluster="2x16000c64000g")
+    assert kept.summary["pending"] == 1
+
+
 def test_google2011_service_time_runs_from_the_last_start_before_the_first_end(tmp_path):
     rows = "".join(
         google2011_row(time, 1, 0, event)
