@@ -9,7 +9,7 @@ import io
 import json
 import tarfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from backends.real.service.corerpc.service import CoreRpc
 from backends.real.service.server import Server, ServerOptions
 from eru_sim.live.composition import real_cluster
 from testbed import beds, docker_nodes
+from testbed.system import BedError
 
 IMAGE = "eru-test:local"
 BUSYBOX = "busybox:local"
@@ -37,12 +38,13 @@ def daemon(node, method, path):
 def containers(nodes, core_id):
     """What every container of a core is, by workload."""
     query = f'all=1&filters={{"label":["eru.core={core_id}"]}}'
-    found = [
-        daemon(node, "GET", f"/containers/{listed['Id']}/json")
-        for node in nodes
-        for listed in daemon(node, "GET", f"/containers/json?{query}")
-    ]
-    return {one["Config"]["Labels"]["eru.workload"]: one for one in found}
+    found = {}
+    for node in nodes:
+        for listed in daemon(node, "GET", f"/containers/json?{query}"):
+            with suppress(BedError):  # it has just been removed
+                one = daemon(node, "GET", f"/containers/{listed['Id']}/json")
+                found[one["Config"]["Labels"]["eru.workload"]] = one
+    return found
 
 
 def clean(nodes, core_id):

@@ -237,6 +237,8 @@ def test_storage_of_a_node():
         ("storage", {"volumes": ["/data"]}, "device:size"),
         ("storage", {"disks": "x"}, "must be a list"),
         ("storage", {"disks": ["/dev/sda:x"]}, "read_iops"),
+        ("cpu", 1, "must be an object"),
+        ("gpu", [], "must be an object"),
     ],
 )
 def test_what_is_wrong_with_a_node_is_named(plugin, wire, problem):

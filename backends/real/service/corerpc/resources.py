@@ -124,8 +124,7 @@ class ResourceWire:
         for name, text in sorted(resources.items()):
             own = _OWN_NAME.get(name, name)
             if own in self.exact_plugins:
-                value = _decoded(name, text)
-                read = known[name](value) if name in known else value
+                read = known.get(name, _as_it_is)(_decoded(name, text))
                 if read:
                     supply.resources[own] = read
             elif name == CPUMEM:
@@ -160,7 +159,7 @@ def _whole(value: Any) -> Any:
 
 
 def _as_it_is(value: Any) -> dict[str, Any]:
-    return dict(_fields("gpu", value))
+    return dict(_fields("of a plugin", value))
 
 
 def _sized(name: str, value: Any) -> int:
