@@ -192,7 +192,11 @@ class Outcomes:
 
     def _on_exited(self, at_ns: int, event: WorkloadExited) -> None:
         life = self._life_of(event.workload_id, event.generation)
-        if life is None or life.flags & _IS_OVER or not self._is_gone(event.workload_id, life):
+        if life is None or life.flags & _IS_OVER:
+            return
+        if not self._is_gone(event.workload_id, life):
+            if self._workloads[event.workload_id].state is State.STOPPED:  # it holds its place
+                life.flags = life.flags & ~_ANY_STOP | _TO_HOLD | _IS_OVER
             return
         outcome = State.FAILED if event.exit_code else State.COMPLETED
         self._end(life, event.workload_id, at_ns, outcome, event.exit_code)

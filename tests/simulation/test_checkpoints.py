@@ -213,6 +213,22 @@ def test_a_process_killed_again_and_again_ends_with_the_same_journal(tmp_path: P
         assert summary[name] == whole.summary[name], name
 
 
+def test_a_process_killed_before_its_first_interval_goes_on_from_its_start(tmp_path: Path) -> None:
+    whole = replay(SOURCE, journal=tmp_path / "whole.jsonl")
+    saved, run = tmp_path / "saved", ["sim", "replay", "-q", "-o", "json"]
+    first = [SOURCE, "--journal", str(tmp_path / "run.jsonl"), "--checkpoint", str(saved), "--every", "1000d"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "eru_sim.cli.main", *run, *first], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as process:
+        while not saved.exists() and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert checkpoint.read(saved).writer.batches == 0
+    assert facts(replay(resume=saved)) == facts(whole)
+    assert (tmp_path / "run.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
 # -- what is saved, and when ----------------------------------------------------------------------------------------
 
 

@@ -279,6 +279,17 @@ def test_a_journal_of_a_policy_of_ones_own_needs_it_named(tmp_path: Path) -> Non
     assert outcomes_of_journal(tmp_path / "j", policy=Mine())["outcome"].tolist() == ["completed"]
 
 
+def test_what_exits_and_holds_its_place_is_not_evicted_by_its_next_start(world: Watched) -> None:
+    world.submit("w", on_exit="hold")
+    world.started("w")
+    world.exited("w")
+    assert world.row()["outcome"] == "stopped"
+    world.step(StartRequested(workload_id="w"))
+    world.started("w", 2)
+    row = world.row()
+    assert (row["outcome"], row["placements"], row["evictions"], row["started_s"]) == ("running", 1, 0, 5)
+
+
 def test_memory_of_a_workload_is_small(world: Watched) -> None:
     """What ended costs its columns and the letters of its ids alone."""
     import tracemalloc
