@@ -6,9 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from eru_command import SOURCE, Eru
+
+from eru_sim.cli.main import app
 
 COMMANDS = [
     (),
@@ -39,6 +43,33 @@ def test_help_has_an_example(eru: Eru, command: tuple[str, ...]) -> None:
     assert "\x1b" not in ran.out
 
 
+def test_every_command_has_help_with_an_example(eru: Eru) -> None:
+    def walk(command: Any, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+        names = command.list_commands(None) if hasattr(command, "list_commands") else ()
+        return [path, *(found for name in names for found in walk(command.get_command(None, name), (*path, name)))]
+
+    paths = walk(typer.main.get_command(app), ())
+    assert len(paths) > 100
+    for path in paths:
+        ran = eru(*path, "--help")
+        assert (ran.code, ran.err) == (0, ""), path
+        assert "Example:" in ran.out, path
+
+
+def test_live_commands_do_not_import_grpc_before_they_run() -> None:
+    code = (
+        "import sys; from eru_sim.cli.main import main; main(['trace', 'ls', '-o', 'name']);"
+        "main(['workload', 'exec', '--help']); main(['workload', 'deploy', '--nonesuch']); print('grpc' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.splitlines()[-1] == "False"
+
+
+def test_the_shell_completes_live_commands() -> None:
+    ran = process("", _ERU_COMPLETE="complete_bash", COMP_WORDS="eru workload de", COMP_CWORD="2")
+    assert "deploy" in ran.stdout
+
+
 def test_no_arguments_show_the_help(eru: Eru) -> None:
     assert eru().out == eru("--help").out
 
@@ -46,7 +77,8 @@ def test_no_arguments_show_the_help(eru: Eru) -> None:
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from eru_sim.cli.main import main; main(['--help']); main(['sim', 'replay', '--help']);"
-        "heavy = {'numpy', 'pandas', 'numba', 'matplotlib', 'duckdb', 'simpy', 'pyarrow', 'networkx', 'rich'};"
+        "main(['lambda', '--help']); main(['workload', 'deploy', '--help']);"
+        "heavy = {'numpy', 'pandas', 'numba', 'matplotlib', 'duckdb', 'simpy', 'pyarrow', 'networkx', 'rich', 'grpc'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +17,11 @@ from docs_kit import PAGES, ROOT, Block, blocks, commands, difference
 from eru_sim.cli.main import main
 
 _FILE_NAME = re.compile(r"# (\w+\.py)\n")
-RUNNABLE = [page for page in PAGES if any(block.language in ("console", "python") for block in blocks(page))]
+_YAML_NAME = re.compile(r"# (\w+\.yaml)\n")
+SERVED = ROOT / "docs" / "cli.md"
+RUNNABLE = [
+    page for page in PAGES if page != SERVED and any(block.language in ("console", "python") for block in blocks(page))
+]
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(ROOT)))
@@ -29,6 +38,45 @@ def test_what_a_page_shows_is_what_happens(
             exec(compile(block.text, f"{page.name}:{block.line}", "exec"), {"__name__": "documentation"})
         elif block.language == "console":
             _run(block, page, capsys)
+
+
+def test_what_the_page_of_live_commands_shows_is_what_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("ERU_CONTEXT", raising=False)
+    found = blocks(SERVED)
+    for block in found:
+        if block.language == "yaml" and (name := _YAML_NAME.match(block.text)):
+            Path(name[1]).write_text(block.text, encoding="utf-8")
+    with _serving(tmp_path) as address:
+        monkeypatch.setenv("ERU", address)
+        for block in found:
+            if block.language == "console":
+                _run(block, SERVED, capsys)
+
+
+@contextmanager
+def _serving(directory: Path) -> Iterator[str]:
+    """The address of ``eru serve`` over simulated nodes, as a process of its own."""
+    data = directory / "data"
+    data.mkdir()
+    command = [sys.executable, "-m", "eru_sim.cli.main", "serve", "--data-dir", str(data), "--listen", "127.0.0.1:0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (
+        (directory / "serve.log").open("w") as log,
+        subprocess.Popen(
+            [*command, "--engines", "simulated"], stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("serving on "), (directory / "serve.log").read_text()
+            yield line.removeprefix("serving on ").partition(",")[0].strip()
+        finally:
+            process.terminate()
 
 
 def _run(block: Block, page: Path, capsys: pytest.CaptureFixture[str]) -> None:

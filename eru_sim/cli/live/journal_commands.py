@@ -6,9 +6,12 @@ import gzip
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
+import msgspec
 import typer
 
 from backends.real.service.pb import eru_v1_pb2 as pb
@@ -81,26 +84,40 @@ async def export(
     output: Output = "table",
 ) -> Answer:
     """Save the journal as a file that `eru explain --journal` and `eru sim verify` read."""
+    from scheduler.journal import Footer, JournalReader
+
     check_file(file, "FILE")
     target = Path(file)
     part = target.with_name(f".{target.name}.{os.getpid()}")
-    count = 0
+    reader, is_empty = JournalReader(), True
     request = pb.TailJournalRequest(first_seq=0, with_header=True)
     try:
         with _opened(part, is_compressed=target.suffix == ".gz") as stream:
-            async for line in service.stream("TailJournal", request):
-                stream.write(line.line + b"\n")
-                count += 1
-        if not count:
-            raise EruError(f"{file}: the service sent nothing")
+            async for message in service.stream("TailJournal", request):
+                line = message.line + b"\n"
+                if is_empty:
+                    reader.read_header(line)
+                else:
+                    reader.read(line)
+                stream.write(line)
+                is_empty = False
+            if is_empty:
+                raise EruError(f"{file}: the service sent nothing")
+            batches = reader.dump().batches
+            footer = Footer(batches, reader.journal_digest, reader.decision_digest)
+            stream.write(msgspec.json.encode(footer) + b"\n")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    record = {"file": file, "batches": count - 1}
-    return said(output, record, name=file, line=f"{file}: {count - 1:,} batches")
+    record = {"file": file, "batches": batches, "journal_digest": reader.journal_digest}
+    return said(output, record, name=file, line=f"{file}: {batches:,} batches")
 
 
-def _opened(part: Path, *, is_compressed: bool) -> IO[bytes]:
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    stream = os.fdopen(descriptor, "wb")
-    return gzip.GzipFile(fileobj=stream, mode="wb", filename="", mtime=0) if is_compressed else stream  # type: ignore[return-value]
+@contextmanager
+def _opened(part: Path, *, is_compressed: bool) -> Iterator[IO[bytes]]:
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as plain:
+        if is_compressed:
+            with gzip.GzipFile(fileobj=plain, mode="wb", filename="", mtime=0) as compressed:
+                yield cast(IO[bytes], compressed)
+        else:
+            yield plain

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import typer
 
 from eru_sim.cli.answer import Answer
@@ -32,6 +34,6 @@ def check(spec: SpecArgument, output: Output = "table") -> Answer:
     ]
     columns = (
         Column("app", "app"), Column("entrypoint", "entrypoint"),
-        Column("command", lambda record: " ".join(record["command"])), Column("publish", "publish"),
+        Column("command", lambda record: shlex.join(record["command"])), Column("publish", "publish"),
     )  # fmt: skip
     return listing(output, records, columns, name="entrypoint")
