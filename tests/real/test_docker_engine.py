@@ -23,7 +23,9 @@ from backends.real.engines.base import (
     InstanceEnded,
     NotFound,
     Unreachable,
+    Unsupported,
 )
+from backends.real.engines.docker import DockerEngine
 from backends.real.engines.docker_records import starting_name
 from backends.real.template import File, Hooks
 
@@ -189,6 +191,38 @@ async def test_a_stranger_s_container_is_not_touched(node: DockerRig) -> None:
         assert node.call("GET", f"/containers/{workload_id}.g1/json")["State"]["Status"] == "created"
     finally:
         node.call("DELETE", f"/containers/{workload_id}.g1?force=1")
+
+
+@on_node
+async def test_who_only_looks_on_sees_every_core_s_and_makes_none(node: DockerRig) -> None:
+    """As an agent does: what we made, and what Eru's own core made, whose id is the container's."""
+    body = {"Image": IMAGE, "Labels": {"ERU": "1"}}
+    container = node.call("POST", f"/containers/create?name=shop_web_{uuid.uuid4().hex[:6]}", body)["Id"]
+    onlooker = DockerEngine(node.node.docker.url, core_id=None)
+    try:
+        async with node.adapter() as engine, aclosing(onlooker.watch()) as events:
+            ours = await engine.start(node.spec("web"))
+            await onlooker.instances()
+            node.call("POST", f"/containers/{container}/start")
+            async with asyncio.timeout(20):
+                while await anext(events) != InstanceBegan(container, 0):
+                    pass
+            found = {instance.workload_id: instance for instance in await onlooker.instances()}
+            assert found["web"] == ours
+            assert found[container].state == "running"
+            assert await onlooker.inspect(container, 0) == found[container]
+            assert await onlooker.inspect("web", 1) == ours
+            session = await onlooker.execute(container, 0, ("true",))
+            assert await session.exit_code() == 0
+            await session.close()
+            assert [one.workload_id for one in await engine.instances()] == ["web"]
+            with pytest.raises(NotFound):
+                await engine.inspect(container, 0)
+            with pytest.raises(Unsupported, match="makes no instances"):
+                await onlooker.start(node.spec("other"))
+    finally:
+        await onlooker.close()
+        node.call("DELETE", f"/containers/{container}?force=1")
 
 
 @on_node

@@ -66,6 +66,7 @@ from backends.real.engines.docker_records import (
     usage_of,
 )
 from backends.real.engines.docker_sessions import ConsoleSession, ExecSession
+from backends.real.meta import LABEL_ERU
 from backends.real.template import File, Template, digest
 
 _CAPABILITIES: frozenset[Capability] = frozenset(
@@ -83,21 +84,25 @@ _SECRET_MIN = 4
 class DockerEngine:
     """A node's Docker for one core. Implements `backends.real.engines.base.Engine`.
 
-    ``core_id`` says whose instances it sees and makes. ``auths`` maps a registry to what it wants to know:
-    ``{"username": ..., "password": ...}``; images without a registry in their name are those of "". ValueError for an
-    endpoint or certificates that cannot be used.
+    ``core_id`` says whose instances it sees and makes. None is for whoever only looks on: it sees those of every core,
+    also of Eru's own, whose workload id is the container's id, and makes none.
+
+    ``auths`` maps a registry to what it wants to know: ``{"username": ..., "password": ...}``; images without a
+    registry in their name are those of "". ValueError for an endpoint or certificates that cannot be used.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        core_id: str,
+        core_id: str | None,
         tls: Tls | None = None,
         auths: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._api = DockerApi(url, tls)
         self._core_id = core_id
+        self._mark = (LABEL_ERU, "1") if core_id is None else (LABEL_CORE, core_id)
+        """The label that all instances have that it sees."""
         self._auths = auths or {}
         self._cgroups = cgroups.detect() if self._api.is_local else None
         self._listed_s = 0
@@ -147,6 +152,8 @@ class DockerEngine:
         An instance that was kept, and whose start as the next generation fails, is as it was before; nothing is left of
         any other. An older one that has ended is only taken over with the same image and template, else removed.
         """
+        if self._core_id is None:
+            raise Unsupported("start: whoever looks on for every core makes no instances")
         body = config.creation(spec, self._core_id)
         with _hidden(spec.template):
             older = []
@@ -163,8 +170,7 @@ class DockerEngine:
 
     async def _generations(self, workload_id: str) -> list[Record]:
         """What there is of a workload, the latest generation first."""
-        labels = [f"{LABEL_CORE}={self._core_id}", f"{LABEL_WORKLOAD}={workload_id}"]
-        listed = await self._list(labels)
+        listed = await self._list(["=".join(self._mark), f"{LABEL_WORKLOAD}={workload_id}"])
         found = [record for record in [await self._record(entry["Id"]) for entry in listed] if record is not None]
         return sorted(found, key=lambda record: -record.instance.generation)
 
@@ -456,10 +462,11 @@ class DockerEngine:
 
     async def _find(self, workload_id: str, generation: int) -> Record | None:
         record = await self._record(instance_name(workload_id, generation))
+        if record is None and self._core_id is None:
+            record = await self._record(workload_id)
         if record is not None:
-            labels = record.instance.labels
-            is_it = labels.get(LABEL_CORE) == self._core_id and labels.get(LABEL_WORKLOAD) == workload_id
-            return record if is_it else None
+            instance, (key, value) = record.instance, self._mark
+            return record if instance.labels.get(key) == value and instance.workload_id == workload_id else None
         # Its start may be under way.
         found = await self._generations(workload_id)
         return next((record for record in found if record.instance.generation == generation), None)
@@ -468,7 +475,7 @@ class DockerEngine:
         """See `Engine.instances`."""
         await self._api.ping()
         self._listed_s = self._api.node_time_s
-        listed = await self._list([f"{LABEL_CORE}={self._core_id}"])
+        listed = await self._list(["=".join(self._mark)])
         records = await asyncio.gather(*(self._record(entry["Id"]) for entry in listed))
         return sorted((record.instance for record in records if record is not None), key=lambda found: found.name)
 
@@ -476,7 +483,7 @@ class DockerEngine:
         """See `Engine.watch`. Begins where `instances` was last asked, so that nothing between is missed; what was
         seen there may come again.
         """
-        filters = {"type": ["container"], "event": ["start", "die"], "label": [f"{LABEL_CORE}={self._core_id}"]}
+        filters = {"type": ["container"], "event": ["start", "die"], "label": ["=".join(self._mark)]}
         params: dict[str, str | int] = {"filters": json.dumps(filters)}
         if self._listed_s:
             params["since"] = self._listed_s
@@ -489,7 +496,8 @@ class DockerEngine:
 
     async def _report(self, event: Mapping[str, Any]) -> InstanceEnded | InstanceBegan | None:
         about = event["Actor"]["Attributes"]
-        workload_id, (generation, _) = about[LABEL_WORKLOAD], generation_of(about["name"], about)
+        workload_id = about.get(LABEL_WORKLOAD, event["Actor"]["ID"])
+        generation, _ = generation_of(about["name"], about)
         if event["Action"] == "start":
             return InstanceBegan(workload_id, generation)
         if config.stop_rules(about).restart != "no":

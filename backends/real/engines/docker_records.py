@@ -82,7 +82,7 @@ def record_of(container: Mapping[str, Any]) -> Record:
         kind = "created"
     endpoints: Mapping[str, Any] = container["NetworkSettings"].get("Networks") or {}
     instance = Instance(
-        workload_id=labels.get(LABEL_WORKLOAD, ""),
+        workload_id=labels.get(LABEL_WORKLOAD, container["Id"]),
         generation=generation,
         state=kind,
         engine_id=container["Id"],
