@@ -372,6 +372,24 @@ def test_check_9_two_cores_share_a_host(site: Site) -> None:
     assert set(other.state) == {"web_http_theirs"}
 
 
+def test_what_eru_itself_has_made_is_followed_too(site: Site) -> None:
+    """A container as Eru's own core makes it: its id is the workload's, its name tells app and entrypoint."""
+    meta = {"Publish": ["80"], "HealthCheck": {"TCPPorts": ["80"], "HTTPPort": "", "HTTPURL": "", "HTTPCode": 0}}
+    labels = {"ERU": "1", "ERU_META": json.dumps(meta), "eru.nodename": site.hostname, "eru.coreid": site.rig.core_id}
+    body = {"Image": "eru-test:local", "Cmd": ["listen", "80"], "Labels": labels}
+    site.agent(check_only_mine=True)
+    container = site.rig.call("POST", "/containers/create?name=my_shop_web_abcdef", body)["Id"]
+    try:
+        site.rig.call("POST", f"/containers/{container}/start")
+        wait_for(lambda: site.state(container) == (True, True))
+        status = site.core.state[container]
+        assert (status.appname, status.entrypoint, status.nodename) == ("my_shop", "web", site.hostname)
+        site.rig.call("POST", f"/containers/{container}/kill")
+        wait_for(lambda: site.state(container) == (False, False))
+    finally:
+        site.rig.call("DELETE", f"/containers/{container}?force=1")
+
+
 def test_usage_of_a_real_workload_is_shown(site: Site) -> None:
     site.start("web_http_aaaaaa", "sh", "-c", "while :; do :; done", image=BUSYBOX)
     agent = site.agent(api={"addr": ":12398"})

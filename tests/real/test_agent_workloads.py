@@ -13,7 +13,7 @@ from virtual_time_kit import begin, let_pass, settle, virtually
 
 from backends.real.agent.core_client import WorkloadStatus
 from backends.real.agent.identity import Identity, identity_of, is_mine
-from backends.real.engines.base import Instance, InstanceEnded, NotFound
+from backends.real.engines.base import Instance, InstanceBegan, InstanceEnded, NotFound
 from backends.real.virtual_clock import VirtualClock
 
 
@@ -128,6 +128,50 @@ def test_an_end_of_what_was_never_seen_is_reported() -> None:
         node.engine.end("a")
         await settle()
         assert node.core.told("a") == [(1, False, False)]
+
+    virtually(scenario)
+
+
+def test_events_that_come_again_change_nothing() -> None:
+    async def scenario(clock: VirtualClock) -> None:
+        node = Node(clock)
+        labels = checked(tcp_ports=(80,), success_threshold=3)
+        node.engine.start("a", tells=False, labels=labels)
+        begin(node.workloads.run())
+        await let_pass(clock, 5)
+        node.engine.tell(InstanceBegan("a", 1))
+        node.engine.tell(InstanceEnded("a", 1, 0))
+        node.engine.tell(InstanceBegan("a", 1))
+        await let_pass(clock, 30)
+        assert node.core.told("a") == [(0, True, True)]
+
+    virtually(scenario)
+
+
+def test_an_end_whose_instance_is_gone_is_believed() -> None:
+    async def scenario(clock: VirtualClock) -> None:
+        node = Node(clock)
+        node.engine.start("a", tells=False)
+        begin(node.workloads.run())
+        await let_pass(clock, 5)
+        del node.engine.table["a"]
+        node.engine.tell(InstanceEnded("a", 1, 0))
+        await settle()
+        assert node.core.told("a") == [(0, True, True), (5, False, False)]
+
+    virtually(scenario)
+
+
+def test_a_restart_that_only_a_listing_shows_has_to_show_its_health() -> None:
+    async def scenario(clock: VirtualClock) -> None:
+        node = Node(clock, interval_s=10)
+        labels = checked(tcp_ports=(80,), success_threshold=2)
+        node.engine.start("a", tells=False, labels=labels)
+        begin(node.workloads.run())
+        await let_pass(clock, 5)
+        node.engine.start("a", tells=False, labels=labels)
+        await let_pass(clock, 20)
+        assert node.core.told("a") == [(0, True, True), (10, True, False), (20, True, True)]
 
     virtually(scenario)
 

@@ -23,6 +23,7 @@ from random import Random
 from typing import TextIO, cast
 from urllib.parse import urlsplit
 
+import grpc
 import structlog
 
 from backends.real import cgroups
@@ -114,11 +115,13 @@ async def _begin(config: Config, stack: contextlib.AsyncExitStack) -> Agent:
         config["core"],
         username=config["auth.username"],
         password=config["auth.password"],
+        token=config["auth.token"],
         timeout_s=config["global_connection_timeout"],
+        credentials=_credentials(config),
     )
     stack.push_async_callback(core.close)
     core_id, node = await _introduce(core, name, clock)
-    engine = _engine(config, core_id)
+    engine = _engine(config)
     stack.push_async_callback(engine.close)
     hub, parts = _logs(config, engine, clock, node, telemetry, stack)
     statsd = Statsd([address_of(text) for text in config["metrics.transfers"]], node=name)
@@ -178,6 +181,19 @@ async def _begin(config: Config, stack: contextlib.AsyncExitStack) -> Agent:
     )
 
 
+def _credentials(config: Config) -> grpc.ChannelCredentials | None:
+    """For TLS; None where the settings say nothing of it."""
+    found: dict[str, bytes | None] = {}
+    for key in ("tls.ca", "tls.key", "tls.cert"):
+        try:
+            found[key] = Path(config[key]).read_bytes() if config[key] else None
+        except OSError as error:
+            raise AgentError(f"{key}: {_reason(error)}; name another file") from None
+    if found["tls.ca"] is None:
+        return None
+    return grpc.ssl_channel_credentials(found["tls.ca"], found["tls.key"], found["tls.cert"])
+
+
 async def _introduce(core: CoreClient, name: str, clock: Clock) -> tuple[str, NodeFacts]:
     """Which core it is, and what it knows of us; wait until one answers."""
     pause_ns = _FIRST_PAUSE_NS
@@ -188,7 +204,7 @@ async def _introduce(core: CoreClient, name: str, clock: Clock) -> tuple[str, No
             except CoreUnreachable:
                 raise
             except CoreError as error:
-                raise AgentError(f"core: {error}; check auth.username and auth.password") from None
+                raise AgentError(f"core: {error}; check the settings of auth") from None
             return core_id, await core.node(name)
         except CoreUnreachable as error:
             _log.warning("waiting for the core", error=str(error))
@@ -200,9 +216,9 @@ async def _introduce(core: CoreClient, name: str, clock: Clock) -> tuple[str, No
             ) from None
 
 
-def _engine(config: Config, core_id: str) -> Engine:
+def _engine(config: Config) -> Engine:
     try:
-        return DockerEngine(config["docker.endpoint"], core_id=core_id)
+        return DockerEngine(config["docker.endpoint"], core_id=None)
     except ValueError as error:
         raise AgentError(f"docker.endpoint: {error}") from None
 

@@ -3,7 +3,8 @@
 Theory of operation. Three things tell of a workload: an event, a listing, and a probe. An event is the newest there is
 when it comes, so it gives the workload a new *epoch*, as does a listing that shows another state; a listing or a probe
 that began before is void, and is dropped wherever it is found out: when the listing is read, when the probe has ended,
-and once more before the core is told. A probe holds the workload's try-lock, so slow probes of one do not pile up.
+and once more before the core is told. Events may come again, or late; so what an event tells is looked at before it is
+believed. A probe holds the workload's try-lock, so slow probes of one do not pile up.
 
 Events may be lost with the stream that carries them. So everything is listed and checked again at an interval, ended
 workloads too, and also whenever the stream broke off.
@@ -51,11 +52,11 @@ class Companion(Protocol):
 class _Tracked:
     """What is known of one workload."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, health: Health) -> None:
         self.instance = instance
         self.identity = identity_of(instance)
         self.meta = _meta_of(instance)
-        self.health = Health()
+        self.health = health
         self.epoch = 0
         self.seen = 0
         """The count of events when the last one came."""
@@ -68,8 +69,8 @@ class _Tracked:
     def update(self, instance: Instance) -> None:
         """Take it as it was found; what began anew has to show its health anew."""
         known = self.instance
-        if (instance.engine_id, instance.started_at_ns) != (known.engine_id, known.started_at_ns):
-            self.health = Health()
+        if _run_of(instance) != _run_of(known):
+            self.health = Health.of_start()
             self.epoch += 1
         elif instance.state != known.state:
             self.epoch += 1
@@ -111,6 +112,7 @@ class Workloads:
         self._companions = companions
         self._tracked: dict[str, _Tracked] = {}
         self._events = 0
+        self._has_swept = False
         self._slots = asyncio.Semaphore(CONCURRENT_CHECKS)
         self._following: dict[str, asyncio.Task[None]] = {}
         """What was begun by the last event of a workload and has not ended."""
@@ -140,11 +142,14 @@ class Workloads:
         for workload_id, instance in found.items():
             known = self._tracked.get(workload_id)
             if known is None:
-                self._tracked[workload_id] = known = _Tracked(instance)
+                # What is there when the agent begins is taken as it is; what comes later has to show its health.
+                health = Health.of_start() if self._has_swept else Health()
+                self._tracked[workload_id] = known = _Tracked(instance, health)
                 known.seen = before
             elif known.seen <= before:
                 known.update(instance)
             self._follow(known, is_new=False)
+        self._has_swept = True
         self._count()
         async with asyncio.TaskGroup() as tasks:
             for workload_id in found:
@@ -219,7 +224,6 @@ class Workloads:
         tracked = await self._inspect(event, seen)
         if tracked is None:
             return
-        tracked.health = Health.of_start()
         epoch = tracked.epoch
         self._follow(tracked, is_new=True)
         for pause_ns in (0, *RECHECKS_NS):
@@ -229,18 +233,21 @@ class Workloads:
                 return
 
     async def _follow_end(self, event: InstanceEnded, seen: int) -> None:
-        tracked = self._tracked.get(event.workload_id)
-        if tracked is None or tracked.instance.generation != event.generation:
-            tracked = await self._inspect(event, seen) or tracked
+        found = await self._inspect(event, seen)
+        tracked = found or self._tracked.get(event.workload_id)
         if tracked is None:
             return
-        tracked.instance = msgspec.structs.replace(
-            tracked.instance, generation=event.generation, state="exited", exit_code=event.exit_code, pid=0
-        )
-        tracked.health = Health()
+        if found is None:
+            # It is gone, or nobody can say: then the event is the last word.
+            tracked.instance = msgspec.structs.replace(
+                tracked.instance, generation=event.generation, state="exited", exit_code=event.exit_code, pid=0
+            )
         self._follow(tracked, is_new=False)
         self._count()
-        await self._report(tracked, healthy=False, tries=REPORT_TRIES)
+        if tracked.is_running:
+            await self._examine(tracked, tries=REPORT_TRIES)
+        else:
+            await self._report(tracked, healthy=False, tries=REPORT_TRIES)
 
     async def _inspect(self, event: InstanceBegan | InstanceEnded, seen: int) -> _Tracked | None:
         """Look at the instance of an event; None where it is not there any more, or is none of ours."""
@@ -255,7 +262,7 @@ class Workloads:
             return None
         tracked = self._tracked.get(event.workload_id)
         if tracked is None:
-            self._tracked[event.workload_id] = tracked = _Tracked(instance)
+            self._tracked[event.workload_id] = tracked = _Tracked(instance, Health.of_start())
             tracked.seen = seen
         else:
             tracked.update(instance)
@@ -335,6 +342,10 @@ class Workloads:
         running = sum(tracked.is_running for tracked in self._tracked.values())
         self._telemetry.workloads.labels("running").set(running)
         self._telemetry.workloads.labels("ended").set(len(self._tracked) - running)
+
+
+def _run_of(instance: Instance) -> tuple[str, int]:
+    return instance.engine_id, instance.started_at_ns
 
 
 def _meta_of(instance: Instance) -> Meta:
