@@ -6,20 +6,27 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from recording_core_kit import recording_core
+from toy_service_kit import serving
 
 from backends.real.agent.core_client import CoreError, CoreUnreachable, NodeFacts, WorkloadStatus
 from backends.real.agent.grpc_core import GrpcCore
+from backends.real.service.pb import corerpc_pb2
+from backends.real.service.server import Tls
+
+pb: Any = corerpc_pb2
 
 Ask = Callable[[GrpcCore], Coroutine[Any, Any, Any]]
 
 
-def ask(work: Ask, *endpoints: str, username: str = "", password: str = "", timeout_s: float = 5) -> Any:
+def ask(work: Ask, *endpoints: str, timeout_s: float = 5, **options: Any) -> Any:
     async def main() -> Any:
-        core = GrpcCore(endpoints, username=username, password=password, timeout_s=timeout_s)
+        core = GrpcCore(endpoints, timeout_s=timeout_s, **options)
         try:
             return await work(core)
         finally:
@@ -69,6 +76,39 @@ def test_user_and_password_are_metadata_as_eru_has_them() -> None:
         assert ask(lambda client: client.identifier(), core.address, username="Admin", password="secret") == "core-1"
         with pytest.raises(CoreError, match="who are you"):
             ask(lambda client: client.identifier(), core.address, username="admin", password="wrong")
+
+
+def test_a_token_by_mutual_tls_lets_into_our_own_server(certificates: Path) -> None:
+    async def info(request: Any, call: Any) -> Any:
+        return pb.CoreInfo(identifier="core-1")
+
+    def read(name: str) -> bytes:
+        return (certificates / name).read_bytes()
+
+    tls = Tls(
+        certificate=str(certificates / "server.pem"), key=str(certificates / "server.key"),
+        client_ca=str(certificates / "ca.pem"),
+    )  # fmt: skip
+    with_certificate = grpc.ssl_channel_credentials(read("ca.pem"), read("client.key"), read("client.pem"))
+    without = grpc.ssl_channel_credentials(read("ca.pem"))
+
+    async def main() -> None:
+        async with serving(methods={"Info": info}, tls=tls, tokens={"agent": "secret"}) as server:
+            client = GrpcCore([server.address], timeout_s=5, token="secret", credentials=with_certificate)
+            assert await client.identifier() == "core-1"
+            await client.close()
+            client = GrpcCore([server.address], timeout_s=5, token="wrong", credentials=with_certificate)
+            with pytest.raises(CoreError) as refused:
+                await client.identifier()
+            assert not isinstance(refused.value, CoreUnreachable)
+            await client.close()
+            for credentials in (without, None):
+                client = GrpcCore([server.address], timeout_s=2, token="secret", credentials=credentials)
+                with pytest.raises(CoreUnreachable):
+                    await client.identifier()
+                await client.close()
+
+    asyncio.run(main())
 
 
 def test_nobody_there_is_unreachable() -> None:

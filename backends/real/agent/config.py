@@ -151,6 +151,10 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise ConfigError("core: no endpoint is set; write e.g. 'core: [127.0.0.1:5001]', or --core-endpoint")
     if bool(values["auth.username"]) != bool(values["auth.password"]):
         raise ConfigError("auth: username and password go together; set both or neither")
+    if values["auth.token"] and values["auth.username"]:
+        raise ConfigError("auth: there are a token and a username; keep one of them")
+    if bool(values["tls.cert"]) != bool(values["tls.key"]) or (values["tls.cert"] and not values["tls.ca"]):
+        raise ConfigError("tls: cert and key go together, and need ca; set all three, only ca, or none")
     if values["healthcheck.timeout"] > values["healthcheck.interval"]:
         raise ConfigError(
             f"healthcheck.timeout: {values['healthcheck.timeout']:g} s is longer than healthcheck.interval "
@@ -338,6 +342,10 @@ SETTINGS = (
     ),
     Setting("auth.username", "--core-username", "", _text, "The user's name in the core.", "NAME"),
     Setting("auth.password", "--core-password", "", _text, "The user's password.", "TEXT"),
+    Setting("auth.token", "--core-token", "", _text, "A bearer token, in place of user and password.", "TEXT"),
+    Setting("tls.ca", "--core-ca", "", _path, "The authority of the core's certificate, PEM; for TLS.", "FILE"),
+    Setting("tls.cert", "--core-cert", "", _path, "Our certificate for the core, PEM.", "FILE"),
+    Setting("tls.key", "--core-key", "", _path, "Its key, PEM.", "FILE"),
     Setting(
         "heartbeat_interval",
         "--heartbeat-interval",

@@ -28,12 +28,29 @@ _log = structlog.get_logger()
 class GrpcCore:
     """One core behind several endpoints: who answered last is asked first, and the others when it does not answer."""
 
-    def __init__(self, endpoints: Sequence[str], *, username: str, password: str, timeout_s: float) -> None:
-        """``username`` "" is no authentication. Belongs to the running event loop."""
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        timeout_s: float,
+        username: str = "",
+        password: str = "",
+        token: str = "",
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """With ``credentials`` it speaks TLS. Belongs to the running event loop."""
         self._endpoints = tuple(endpoints)
-        self._channels = [grpc.aio.insecure_channel(endpoint, options=_OPTIONS) for endpoint in endpoints]
+        self._channels = [
+            grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
+            if credentials is None
+            else grpc.aio.secure_channel(endpoint, credentials, options=_OPTIONS)
+            for endpoint in endpoints
+        ]
         self._stubs: list[Any] = [CoreRPCStub(channel) for channel in self._channels]  # type: ignore[no-untyped-call]
-        self._metadata = ((username.lower(), password),) if username else ()
+        self._metadata = (
+            *(((username.lower(), password),) if username else ()),
+            *((("authorization", f"Bearer {token}"),) if token else ()),
+        )
         self._timeout_s = timeout_s
         self._first = 0
 
