@@ -287,6 +287,9 @@ def test_malformed_requests_have_an_answer_and_the_service_stays_up(
         assert api.cluster.driver.failure is None
         assert check(api.cluster.core) is None
 
+    async def is_up() -> bool:
+        return (await status_of(api.stub.GetInfo(pb.GetInfoRequest())))[0] is Code.OK
+
     @settings(
         max_examples=20, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
     )
@@ -296,7 +299,7 @@ def test_malformed_requests_have_an_answer_and_the_service_stays_up(
 
     try:
         scenario()
-        assert loop.run_until_complete(status_of(api.stub.GetInfo(pb.GetInfoRequest())))[0] is Code.OK
+        assert loop.run_until_complete(is_up())
     finally:
         loop.run_until_complete(context.__aexit__(None, None, None))
         loop.close()
