@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,6 +10,8 @@ from backends.real.clock import Clock, SystemClock
 from backends.real.cluster import ClusterOptions, LiveCluster, NodeGateway
 from backends.real.engine_gateway import EngineGateway
 from backends.real.engines.base import Engine
+from backends.real.engines.docker import DockerEngine
+from backends.real.engines.docker_api import Tls
 from backends.real.nodes import Connect, Endpoint
 from backends.real.recovery import MakeCore
 from backends.real.stores.sqlite import SqliteStore
@@ -121,13 +122,9 @@ def connector(core_id: Callable[[], str]) -> Connect:
         scheme = endpoint.url.partition("://")[0]
         if scheme not in ("unix", "tcp"):
             raise ValueError(f"endpoint: {endpoint.url!r}: write unix:///PATH or tcp://ADDRESS:PORT")
-        try:
-            docker = import_module("backends.real.engines.docker")
-            tls = import_module("backends.real.engines.docker_api").Tls
-        except ModuleNotFoundError:
-            raise ValueError(f"endpoint: {endpoint.url!r}: Docker is not part of this build") from None
-        secrets = tls(endpoint.ca, endpoint.cert, endpoint.key) if endpoint.ca else None
-        return cast(Engine, docker.DockerEngine(endpoint.url, core_id=core_id(), tls=secrets))
+        is_secret = endpoint.ca or endpoint.cert or endpoint.key
+        tls = Tls(endpoint.ca, endpoint.cert, endpoint.key) if is_secret else None
+        return DockerEngine(endpoint.url, core_id=core_id(), tls=tls)
 
     return connect
 
