@@ -215,8 +215,9 @@ class Core:
         if state.cluster.nominated:
             self._preemption.place_nominated()
         state.discipline.run(self._placer)
-        if state.preemptors:
-            self._preemption.run()
+        if state.preemptors and self._preemption.run():
+            self._schedule()  # whom the nominated nodes are closed for, others may find allowed elsewhere
+            return
         if state.impatient and self._reject_impatient():
             self._schedule()
             return

@@ -134,7 +134,8 @@ class DeploymentRequested(_Exogenous, frozen=True, tag="deployment_requested"):
 
 
 class ReallocRequested(_Exogenous, frozen=True, tag="realloc_requested"):
-    """Change what a running or stopped workload holds, in place. Refused where it does not fit on its node.
+    """Change what a running or stopped workload holds, in place. Refused where it does not fit on its node, and
+    for a copy of a gang: all of a gang ask for the same.
 
     ``request`` is a difference by dimension, () for none; ``payloads`` are changes as each plugin understands them.
     """

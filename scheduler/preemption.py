@@ -85,15 +85,17 @@ class Preemption:
 
     # -- victims ------------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Find victims for those who wait and may preempt, the most important first."""
+    def run(self) -> bool:
+        """Find victims for those who wait and may preempt, the most important first. Whether any were found."""
         waiting = [w for w in self.state.preemptors.values() if w.state is State.QUEUED]
         self.state.preemptors = {workload.workload_id: workload for workload in waiting}
+        found = False
         for workload in sorted(waiting, key=by_priority):
             if workload.nominated_row == NO_ROW and not self.state.discipline.excuse(self.state, workload):
-                self._preempt(workload)
+                found = self._preempt(workload) or found
+        return found
 
-    def _preempt(self, workload: Workload) -> None:
+    def _preempt(self, workload: Workload) -> bool:
         request_class = self.placer.class_of(workload)
         allowed = self._allowances()
         ways = (
@@ -102,11 +104,12 @@ class Preemption:
         )
         best = min((way for way in ways if way is not None), default=None, key=lambda way: way[:4])
         if best is None:
-            return
+            return False
         self.state.nominate(workload, best.row)
         for victim in best.victims:
             if victim.state is not State.STOPPING:  # with another one of its gang
                 self.state.preempt(victim)
+        return True
 
     def _way(
         self, workload: Workload, request_class: RequestClass, row: NodeIndex, allowed: dict[tuple[str, str], int]
@@ -128,12 +131,25 @@ class Preemption:
             chosen, assignments = state.planner.choose(request_class, state.counters.decisions, rows)
             if chosen == NO_ROW:
                 return None
-            ledger.hold(row, state.resources.claim(request_class, row, assignments))
-            victims = tuple(v for v in candidates if not _stays(state, row, v))
+            if request_class.is_coupled:
+                victims = tuple(v for v in candidates if not self._may_stay(request_class, row, v))
+            else:
+                ledger.hold(row, state.resources.claim(request_class, row, assignments))
+                victims = tuple(v for v in candidates if not _stays(state, row, v))
         priorities = [victim.spec.priority for victim in victims]
         if not victims:
             return None
         return _Way(max(priorities), len(victims), sum(priorities), row, victims)
+
+    def _may_stay(self, request_class: RequestClass, row: NodeIndex, workload: Workload) -> bool:
+        """Whether the preemptor fits beside a workload, which then is held: by amounts, and by what plugins limit."""
+        claim = self.state.claim_of(workload)
+        self.state.ledger.hold(row, claim, as_found=True)
+        rows: Int64Array = np.array([row], dtype=np.int64)
+        chosen, _ = self.state.planner.choose(request_class, self.state.counters.decisions, rows)
+        if chosen == NO_ROW:
+            self.state.ledger.drop(row, claim)
+        return chosen != NO_ROW
 
     def _candidates(self, row: NodeIndex, priority: int, allowed: dict[tuple[str, str], int]) -> list[Workload]:
         """Whom a preemptor may have stopped on a row, from the one that is to stay first."""
@@ -144,12 +160,19 @@ class Preemption:
         ]
         lower.sort(key=by_priority)
         candidates = []
+        gangs: set[str] = set()
         for workload in reversed(lower):
             keys = [key for key in _budget_keys(workload) if key in allowed]
-            if all(allowed[key] > 0 for key in keys):
+            cost = 1
+            if keys and workload.spec.gang:
+                members = self.state.gangs.members(workload.spec)
+                up = [member for member in members if member.state in (State.STARTING, State.RUNNING)]
+                cost = 0 if workload.spec.workload_id in gangs else len(up)  # with one, all go
+            if all(allowed[key] >= cost for key in keys):
                 candidates.append(workload)
+                gangs.add(workload.spec.workload_id)
                 for key in keys:
-                    allowed[key] -= 1
+                    allowed[key] -= cost
         return candidates[::-1]
 
     def _allowances(self) -> dict[tuple[str, str], int]:

@@ -148,6 +148,8 @@ class ReallocEvents:
             raise ValueError("an update of it is under way; ask again when that is done")
         if self.state.cluster.nodes[workload.row].state in GONE:
             raise ValueError("its node cannot be reached")
+        if workload.spec.gang:
+            raise ValueError("it is one of a gang, whose copies are placed together and so ask for the same")
         return workload
 
     def _changed(self, spec: WorkloadsSubmitted, event: ReallocRequested) -> WorkloadsSubmitted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Literal, get_args
 
@@ -98,17 +98,19 @@ class Timers:
         self.bound_ns = min(first, default=math.inf)
         return min(first, default=None)
 
-    def pop_due(self, at_ns: int) -> list[Timer]:
-        """Take out every timer that is due and still matters, in order of instant and then of creation."""
+    def pop_due(self, at_ns: int) -> Iterator[Timer]:
+        """Take out every timer that is due, and yield those that matter, in order of instant and then of creation.
+
+        Whether one matters is asked when its turn comes: what was done about those before may have settled it.
+        """
         due: list[Timer] = []
         while self._deadlines and self._deadlines[0].at_ns <= at_ns:
             due.append(self._deadlines.popleft())
         while self._delays and self._delays[0][0] <= at_ns:
             due.append(heapq.heappop(self._delays)[2])
         due.sort(key=lambda timer: (timer.at_ns, timer.sequence))
-        relevant = [timer for timer in due if self._is_relevant(timer)]
         self.next_ns()
-        return relevant
+        return filter(self._is_relevant, due)
 
     def dump(self) -> tuple[int, list[Timer]]:
         """For a snapshot: the sequence number and all timers that still matter, in order."""

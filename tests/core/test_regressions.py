@@ -6,17 +6,27 @@ import pytest
 from core_kit import harness, published, spec, with_nodes
 
 from backends.sim.engine import EngineModel, SimulatedEngine
-from scheduler.commands import StartWorkload, StopWorkload
+from scheduler import snapshot
+from scheduler.commands import PublishResult, StartWorkload, StopWorkload
+from scheduler.config import CoreConfig, PluginConfig
 from scheduler.events import (
+    DisruptionBudgetSet,
+    MaintenancePlanned,
     NodeDrainRequested,
+    NodeJoined,
     NodeLost,
     NodeRemoved,
     NodeReturned,
+    ReallocRequested,
     StopRequested,
+    TimerFired,
     WorkloadAdopted,
+    WorkloadStarted,
     WorkloadStopped,
 )
 from scheduler.journal import JournalError, JournalReader
+from scheduler.plugins.affinity import AffinityPlugin
+from scheduler.testing import Harness
 
 NODE = {"cpu": 1000, "memory": 1000}
 
@@ -105,3 +115,64 @@ def test_something_added_to_a_line_is_found() -> None:
     reader.read_header(h.lines[0])
     with pytest.raises(JournalError, match="line 2"):
         reader.read(h.lines[1].replace(b'"hash":"', b'"x":1,"hash":"'))
+
+
+def test_a_copy_of_a_gang_is_not_changed_alone() -> None:
+    h = with_nodes((4, 4), (4, 4))
+    h.submit("g", 2, 2, count=2, gang=True)
+    h.started("g/0")
+    h.started("g/1")
+    (refused,) = h.step(ReallocRequested(workload_id="g/0", request=(-1, 0), operation_id="r"))
+    assert isinstance(refused, PublishResult)
+    assert refused.outcome == "refused"
+    assert "gang" in refused.detail
+
+
+def test_who_preempts_for_a_licence_has_its_holder_stopped() -> None:
+    h = with_nodes((4, 4))
+    h.submit("holder", 1, 1, payloads={"licences": {"spice": 1}}, priority=1)
+    h.submit("bystander", 1, 1)
+    h.started("holder")
+    h.started("bystander")
+    commands = h.submit("boss", 1, 1, payloads={"licences": {"spice": 1}}, priority=5, preempts=True)
+    assert [c.workload_id for c in commands if isinstance(c, StopWorkload)] == ["holder"]
+    h.stopped("holder")
+    assert h.node_of("boss") == "n0"
+    assert h.state_of("bystander") == "running"
+
+
+def test_what_a_nomination_changes_for_others_is_seen_in_the_same_step() -> None:
+    """Otherwise a core that was restored would decide once less than the first one."""
+    levels = {"levels": ["rack"]}
+    h = Harness(CoreConfig(plugins=(PluginConfig("affinity", params=levels),)), plugins=[AffinityPlugin(**levels)])
+    h.step(NodeJoined(node_id="n0", capacity={"cpu": 4, "memory": 4}, topology={"rack": "r"}))
+    rule = {"match": {"app": "web"}, "level": "rack"}
+    h.submit("web", 1, 1, count=2, payloads={"affinity": {"labels": {"app": "web"}, "apart": [rule]}})
+    h.submit("w", 3, 3)
+    h.submit("boss", 3, 3, priority=5, preempts=True)
+    other = snapshot.load(snapshot.dump(h.core), plugins=[AffinityPlugin(**levels)])
+    event = WorkloadStarted(workload_id="nobody", generation=1)
+    h.step(event)
+    other.step(h.at_ns, [event])
+    assert snapshot.dump(other) == snapshot.dump(h.core)
+
+
+def test_a_gang_costs_a_budget_all_its_copies() -> None:
+    h = with_nodes((4, 4), (4, 4))
+    h.submit("g", 4, 4, count=2, gang=True, app="web")
+    h.started("g/0")
+    h.started("g/1")
+    h.step(DisruptionBudgetSet(app="web", unavailable_max=1))
+    assert not h.submit("boss", 1, 1, priority=5, preempts=True)
+    h.step(DisruptionBudgetSet(app="web", unavailable_max=2))
+    assert h.state_of("g/0") == h.state_of("g/1") == "stopping"
+
+
+def test_a_window_that_begins_late_leaves_nothing_to_start_again() -> None:
+    """All that is due is worked off at once when the clock has jumped: who has been evicted is not started again."""
+    h = with_nodes((4, 4), deadline_ns=100)
+    h.submit("w", 1, 1)
+    h.step(MaintenancePlanned(window_id="m", node_ids=("n0",), start_ns=50, end_ns=1000))
+    commands = h.step(TimerFired(), at_ns=200)
+    assert [type(command) for command in commands] == [StopWorkload]
+    assert h.core.next_wakeup_ns == 300, "the stop is repeated if nobody answers"
