@@ -57,6 +57,9 @@ def _one(field):
     return messages(field.message_type) if field.message_type is not None else SCALARS[field.type]
 
 
+GONE_AHEAD = "Internal error from Core"
+"""What Python's client says of itself where a call has ended while it was still writing."""
+
 CALLS = st.sampled_from([method for method in METHODS if method.name not in WATCHES]).flatmap(
     lambda method: st.tuples(st.just(method), st.lists(messages(method.input_type), min_size=1, max_size=3))
 )
@@ -77,6 +80,8 @@ def test_any_message_to_any_method_is_answered_and_breaks_nothing(tmp_path_facto
                                 setattr(message, name, workload_id)
                     answer = start(iter(sent), timeout=5) if method.client_streaming else start(sent[0], timeout=5)
                     code, why = await code_of(answer)
+                    if why == GONE_AHEAD:
+                        continue
                     assert code is not grpc.StatusCode.INTERNAL, (method.name, sent, why)
                     assert "\n" not in why
             bugs = [entry for entry in logs if entry["log_level"] == "error"]
