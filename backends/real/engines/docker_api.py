@@ -247,7 +247,8 @@ class DockerApi:
             else:
                 context = self._tls if self._tls is not None else False
                 connector = aiohttp.TCPConnector(limit=0, ssl=context, socket_factory=_keep_alive)
-            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+            plain = {"Accept-Encoding": "identity"}  # or else the daemon compresses archives
+            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, headers=plain)
         return self._session
 
     async def _connect_socket(self, protocol_factory: Any) -> tuple[asyncio.Transport, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +161,8 @@ async def run(
     template.working_dir, template.is_privileged = workdir, privileged
     template.open_stdin, template.has_tty = stdin, has_tty
     work.tell(template, details)
+    if stdin:  # Docker ends a command's input only where it was told so at its creation
+        template.engine_json = json.dumps({"stdin_once": True, **values.json_object("--raw-args", details.raw_args)})
     await work.demand(service, made, resources)
     start = pb.RunStart(spec=made, spread=work.spread(spreading), detach=detach)
     is_data = output not in ("table", "wide")
