@@ -98,6 +98,8 @@ class ScriptedEngine:
         self.exec_codes: dict[tuple[str, ...], int] = {}
         self.exec_hangs = False
         self.is_silent = False
+        self.late: Callable[[], Awaitable[None]] | None = None
+        """How long what was found takes to be told: it may be old by then."""
         self.starts = 0
         self._events: asyncio.Queue[InstanceBegan | InstanceEnded | None] = asyncio.Queue()
         self._more = asyncio.Event()
@@ -151,13 +153,18 @@ class ScriptedEngine:
 
     async def instances(self) -> list[Instance]:
         self._answer()
-        return sorted(self.table.values(), key=lambda instance: instance.name)
+        found = sorted(self.table.values(), key=lambda instance: instance.name)
+        if self.late is not None:
+            await self.late()
+        return found
 
     async def inspect(self, workload_id: str, generation: int) -> Instance:
         self._answer()
         instance = self.table.get(workload_id)
         if instance is None or instance.generation != generation:
             raise NotFound(workload_id)
+        if self.late is not None:
+            await self.late()
         return instance
 
     async def watch(self) -> AsyncIterator[InstanceBegan | InstanceEnded]:
@@ -238,16 +245,19 @@ class Node:
         owns: Callable[[Instance], bool] = lambda instance: True,
         companions: Sequence[Companion] = (),
         ping: Callable[[], Awaitable[None]] | None = None,
+        engine: ScriptedEngine | None = None,
+        prober: FakeProber | None = None,
     ) -> None:
         self.clock = clock
         self.core = core or FakeCore(clock)
-        self.engine = ScriptedEngine()
-        self.prober = FakeProber(clock)
+        self.engine = engine or ScriptedEngine()
+        self.prober = prober or FakeProber(clock)
         self.telemetry = Telemetry()
         self.reporter = Reporter(
             self.core,
             clock,
             cache_ttl_ns=round(cache_ttl_s * SECOND_NS),
+            straggler_ns=5 * SECOND_NS,
             telemetry=self.telemetry,
             random=Random(0),
         )

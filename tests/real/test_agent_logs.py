@@ -526,6 +526,26 @@ def test_a_stream_that_breaks_off_goes_on_where_it_was() -> None:
     virtually(scenario)
 
 
+def test_output_without_times_is_not_read_twice() -> None:
+    async def scenario(clock: VirtualClock) -> None:
+        sinks = Sinks(clock)
+        asked: list[int] = []
+
+        async def logs(*_: Any, since_ns: int, **__: Any) -> AsyncIterator[Chunk]:
+            asked.append(since_ns)
+            yield Chunk("stdout", b"a terminal's\n")
+            await asyncio.sleep(0)
+            raise EngineError("broke off")
+
+        sinks.engine.logs = logs  # type: ignore[assignment]
+        sinks.engine.start("w", tells=False)
+        sinks.attach("w")
+        await let_pass(clock, 2)
+        assert asked == [0, T0, T0 + 10**9]
+
+    virtually(scenario)
+
+
 def test_a_later_agent_goes_on_where_the_former_was(tmp_path: Path) -> None:
     file = tmp_path / "cursors.json"
 

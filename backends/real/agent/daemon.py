@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 import grpc
 import structlog
+from prometheus_client import disable_created_metrics
 
 from backends.real import cgroups
 from backends.real.agent.addresses import LOOPBACK
@@ -54,6 +55,8 @@ from backends.real.engines.docker import DockerEngine
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 HAND_OVER_SIGNAL = signal.SIGUSR1
 
+STRAGGLER_TIMEOUTS = 3
+"""A call that has timed out may still be carried out until so many timeouts after."""
 _SAVE_NS = 1_000_000_000
 _FIRST_PAUSE_NS = 1_000_000_000
 _LONGEST_PAUSE_NS = 30_000_000_000
@@ -80,6 +83,7 @@ def serve(config: Config) -> None:
                 raise AgentError(f"log.spool.dir: {_reason(error)}; name another directory") from None
             locks.enter_context(_locked("log.spool.dir", directory / "lock"))
         _set_up_logging(config["log_level"])
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         asyncio.run(_serve(config))
 
 
@@ -135,6 +139,7 @@ async def _begin(config: Config, stack: contextlib.AsyncExitStack) -> Agent:
         core,
         clock,
         cache_ttl_ns=config.nanoseconds("healthcheck.cache_ttl"),
+        straggler_ns=STRAGGLER_TIMEOUTS * config.nanoseconds("global_connection_timeout"),
         telemetry=telemetry,
         random=Random(),
     )

@@ -22,20 +22,28 @@ class Reporter:
     """Reports statuses, those of one workload one after another.
 
     A status that was sent is remembered for ``cache_ttl_ns``, give or take an eighth, and not sent again as long as it
-    is the same. A report that failed may still arrive, and later than the next one; so what follows it is sent
-    once more the next time, whether it has changed or not.
+    is the same. A report that failed may still arrive, within ``straggler_ns``, and then later than the next one; so
+    what is sent until then is not remembered, and sent once more the next time.
     """
 
     def __init__(
-        self, core: CoreClient, clock: Clock, *, cache_ttl_ns: int, telemetry: Telemetry, random: Random
+        self,
+        core: CoreClient,
+        clock: Clock,
+        *,
+        cache_ttl_ns: int,
+        straggler_ns: int,
+        telemetry: Telemetry,
+        random: Random,
     ) -> None:
         self._core = core
         self._clock = clock
         self._cache_ttl_ns = cache_ttl_ns
+        self._straggler_ns = straggler_ns
         self._telemetry = telemetry
         self._random = random
         self._sent: dict[str, tuple[WorkloadStatus, int]] = {}
-        self._in_doubt: set[str] = set()
+        self._in_doubt_until_ns: dict[str, int] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def report(self, status: WorkloadStatus, *, is_current: Callable[[], bool], tries: int = 1) -> bool:
@@ -58,7 +66,7 @@ class Reporter:
     def forget(self, workload_id: str) -> None:
         """The workload is gone from the node: remember nothing of it."""
         self._sent.pop(workload_id, None)
-        self._in_doubt.discard(workload_id)
+        self._in_doubt_until_ns.pop(workload_id, None)
         lock = self._locks.get(workload_id)
         if lock is not None and not lock.locked():
             del self._locks[workload_id]
@@ -73,18 +81,21 @@ class Reporter:
         if known == status and now_ns < until_ns:
             self._telemetry.reports.labels("suppressed").inc()
             return True
-        was_in_doubt = workload_id in self._in_doubt
         self._sent.pop(workload_id, None)
-        self._in_doubt.add(workload_id)
+        was_taken = False
         try:
             await self._core.set_workloads_status([status])
+            was_taken = True
         except CoreError as error:
             self._telemetry.reports.labels("failed").inc()
             _log.warning("status not reported", workload=workload_id, error=str(error))
             return False
+        finally:
+            if not was_taken:
+                self._in_doubt_until_ns[workload_id] = self._clock.now_ns() + self._straggler_ns
         self._telemetry.reports.labels("sent").inc()
-        self._in_doubt.discard(workload_id)
-        if not was_in_doubt:
+        if self._in_doubt_until_ns.get(workload_id, now_ns) <= now_ns:
+            self._in_doubt_until_ns.pop(workload_id, None)
             life_ns = self._cache_ttl_ns * self._random.randint(875, 1125) // 1000
             self._sent[workload_id] = (status, now_ns + life_ns)
         return True

@@ -268,7 +268,7 @@ class LogHub:
                 if chunk.at_ns and chunk.at_ns <= read.get(chunk.stream, 0):
                     continue
                 self._pass_on(maker.lines(chunk, self._wall_ns()), followed, forwarder)
-                self._note(instance, chunk)
+                self._note(followed, chunk)
                 count += 1
                 if count % _CHUNKS_A_TURN == 0:
                     await asyncio.sleep(0)
@@ -277,9 +277,12 @@ class LogHub:
             if session is not None:
                 await session.close()
 
-    def _note(self, instance: Instance, chunk: Chunk) -> None:
+    def _note(self, followed: _Followed, chunk: Chunk) -> None:
+        """Remember how far it was read; what has no times, as the output of a terminal, by when it was read."""
         if chunk.at_ns:
-            self._cursors.move(instance.engine_id, chunk.stream, chunk.at_ns)
+            self._cursors.move(followed.instance.engine_id, chunk.stream, chunk.at_ns)
+        else:
+            followed.since_ns = self._wall_ns()
 
     def _forwarder(self, engine_id: str) -> Forwarder | None:
         return self._forwarders[fnv32a(engine_id) % len(self._forwarders)] if self._forwarders else None
