@@ -91,7 +91,7 @@ class Call:
 
     async def begin(self) -> None:
         """Tell the client that its call has begun, before there is anything else to tell."""
-        await self._context.send_initial_metadata(())
+        await self._begin()
 
     async def write(self, message: Any) -> None:
         """Send one message of a stream; returns when the transport has taken it."""
