@@ -387,8 +387,8 @@ def test_statuses_are_set_seen_watched_and_run_out(tmp_path):
                     seen[name].append((message.id, message.status.healthy, message.delete, message.workload.name != ""))
 
             tasks = [asyncio.create_task(watch(name)) for name in watches]
-            while w.server.open_calls < len(watches):
-                await asyncio.sleep(0.01)
+            for call in watches.values():
+                await call.initial_metadata()  # from then on it listens
             set_status = w.stub.SetWorkloadsStatus
             one = status(workload_id, networks={"calico": "10.0.0.1"}, extension=b"{}")
             answer = await set_status(pb.SetWorkloadsStatusOptions(status=[one]))
