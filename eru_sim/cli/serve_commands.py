@@ -118,7 +118,8 @@ def serve(
     ] = None,
 ) -> None:
     """Serve: decide where workloads run, and have engines run them. SIGTERM stops it gracefully."""
-    from eru_sim.live.service import Settings, set_up_logs
+    from backends.real.logging_setup import set_up_logs
+    from eru_sim.live.service import Settings
     from eru_sim.live.service import serve as run
     from eru_sim.options import parse_duration_ns, parse_overcommit
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -67,23 +64,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reconcile_ns: int = ClusterOptions().reconcile_ns
     core_id: str = ""
     advertise: tuple[str, ...] = ()
-
-
-def set_up_logs(form: Literal["text", "json"]) -> None:
-    """Structured logs on stderr, one line an event."""
-    last: Any = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
-    tracebacks = [structlog.processors.format_exc_info] if form == "json" else []
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *tracebacks,
-            last,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=False,
-    )
 
 
 def make_cluster(settings: Settings) -> LiveCluster:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import logging
 import os
 import re
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
-from typing import TextIO, cast
+from typing import TextIO
 from urllib.parse import urlsplit
 
 import grpc
@@ -51,6 +49,7 @@ from backends.real.agent.workloads import Workloads
 from backends.real.clock import Clock, MonotonicClock, sleep
 from backends.real.engines.base import Engine
 from backends.real.engines.docker import DockerEngine
+from backends.real.logging_setup import set_up_logs
 
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 HAND_OVER_SIGNAL = signal.SIGUSR1
@@ -82,7 +81,7 @@ def serve(config: Config) -> None:
             except OSError as error:
                 raise AgentError(f"log.spool.dir: {_reason(error)}; name another directory") from None
             locks.enter_context(_locked("log.spool.dir", directory / "lock"))
-        _set_up_logging(config["log_level"])
+        set_up_logs("logfmt", config["log_level"])
         disable_created_metrics()  # type: ignore[no-untyped-call]
         asyncio.run(_serve(config))
 
@@ -311,34 +310,3 @@ def _locked(key: str, path: Path) -> Iterator[TextIO]:
 def _reason(error: OSError) -> str:
     what = (error.strerror or str(error)).lower()
     return f"{error.filename}: {what}" if error.filename else what
-
-
-class _Patient:
-    """A stream that takes what it can and never complains: nothing may go wrong because nobody reads the log."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write it, or not."""
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush what was written, or not."""
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
-
-
-def _set_up_logging(level: str) -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Patient(sys.stderr))),
-    )
