@@ -152,6 +152,16 @@ class Cgroups:
                 found[device] = amounts
         return found
 
+    def memory_nodes(self) -> str:
+        """The NUMA nodes of the machine, as a list of control groups. CgroupError where they cannot be told."""
+        version = self.version_of("cpuset")
+        if version is None:
+            raise CgroupError("no control group hierarchy has the controller cpuset")
+        if version == 1:
+            return _read(self.v1["cpuset"] / "cpuset.mems")
+        assert self.v2 is not None
+        return _read(self.v2 / "cpuset.mems.effective")
+
     def set_io_limits(self, pid: int, device: str, limits: Mapping[str, int]) -> None:
         """Limit the IO of a process' group on a device (major:minor), by kind of `IO_KINDS`; what is left out is not.
 

@@ -240,7 +240,7 @@ class EngineGateway:
     async def _update(self, engine: Engine, command: UpdateWorkload) -> None:
         workload_id, generation, revision = command.workload_id, command.generation, command.revision
         try:
-            await engine.update(workload_id, generation, command.engine_args or {})
+            await engine.update(workload_id, generation, command.engine_args or {}, whole=True)
         except Unreachable:
             raise
         except EngineError as error:

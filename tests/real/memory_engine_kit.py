@@ -255,10 +255,15 @@ class MemoryEngine:
             box.process.end(137)
         return box.process.exit_code
 
-    async def update(self, workload_id: str, generation: int, engine_args: Mapping[str, Any]) -> None:
+    async def update(
+        self, workload_id: str, generation: int, engine_args: Mapping[str, Any], *, whole: bool = False
+    ) -> None:
         if "volumes" in engine_args:
             raise Unsupported("volumes: they can only be set at creation")
-        self.box(workload_id, generation).args.update(engine_args)
+        args = self.box(workload_id, generation).args
+        if whole:
+            args.clear()
+        args.update(engine_args)
 
     async def pause(self, workload_id: str, generation: int) -> None:
         self.box(workload_id, generation).is_paused = True

@@ -101,6 +101,15 @@ def test_io_limits_are_written_in_one_line_of_version_2(v2: Cgroups, v2_root: Pa
     assert (v2_root / "cg/box/one/io.max").read_text() == "254:0 riops=max wiops=5 rbps=max wbps=max"
 
 
+def test_the_numa_nodes_of_a_machine(v1: Cgroups, v2: Cgroups, v1_root: Path, v2_root: Path) -> None:
+    (v1.v1["cpuset"] / "cpuset.mems").write_text("0-1\n", encoding="ascii")
+    assert v2.v2 is not None
+    (v2.v2 / "cpuset.mems.effective").write_text("0-3\n", encoding="ascii")
+    assert (v1.memory_nodes(), v2.memory_nodes()) == ("0-1", "0-3")
+    with pytest.raises(CgroupError, match="cpuset"):
+        Cgroups({}, None, frozenset()).memory_nodes()
+
+
 def test_where_all_processes_are_found(v1: Cgroups, v2: Cgroups, v1_root: Path, v2_root: Path) -> None:
     assert v1.tracking == v1_root / "systemd"
     assert v2.tracking == v2_root / "cg"

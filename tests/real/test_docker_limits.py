@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from collections.abc import Iterator
@@ -77,6 +78,38 @@ async def test_limits_of_devices_change_while_it_runs(node: DockerRig) -> None:
         assert groups.limits_of(instance.pid).io == {}
         with pytest.raises(EngineError, match="no block device"):
             await engine.update("web", 1, {"io_limits": {"/dev/null": {"read_bps": 1}}})
+
+
+@on_node
+async def test_what_an_update_as_a_whole_leaves_out_limits_nothing_any_more(
+    private_node: BedNode, node: DockerRig
+) -> None:
+    disk = disk_under("/var/tmp")
+    groups = cgroups.detect()
+    args = {
+        "cpuset_cpus": "0", "cpuset_mems": "0", "cpu_quota": 50_000, "cpu_period": 100_000, "cpu_shares": 512,
+        "memory_bytes": 64 << 20, "io_limits": {disk: {"read_bps": 1 << 20}},
+    }  # fmt: skip
+    far = DockerRig(private_node, is_remote=True)
+    far.core_id = node.core_id
+    async with node.adapter() as engine, far.adapter() as far_engine:
+        free = groups.limits_of((await engine.start(node.spec("free"))).pid)
+        instance = await engine.start(node.spec("web", engine_args=args))
+        for name in ("cpuset_mems", "io_limits"):
+            with pytest.raises(Unsupported, match=name):
+                await far_engine.update("web", 1, {key: args[key] for key in args if key != name}, whole=True)
+        await engine.update("web", 1, {"memory_bytes": 128 << 20}, whole=True)
+        limits = groups.limits_of(instance.pid)
+        assert limits == dataclasses.replace(free, cpu_period_us=limits.cpu_period_us, memory_bytes=128 << 20)
+        await engine.update("web", 1, {}, whole=True)
+        assert groups.limits_of(instance.pid).memory_bytes is None
+
+        # So it is when what was stopped and kept is started again with less.
+        await engine.start(node.spec("kept", engine_args=args))
+        await engine.stop("kept", 1, keep=True)
+        again = await engine.start(node.spec("kept", 2))
+        limits = groups.limits_of(again.pid)
+        assert limits == dataclasses.replace(free, cpu_period_us=limits.cpu_period_us)
 
 
 @on_node

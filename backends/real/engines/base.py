@@ -206,9 +206,12 @@ class Engine(Protocol):
         and no error, where there is no such instance.
         """
 
-    async def update(self, workload_id: str, generation: int, engine_args: Mapping[str, Any]) -> None:
-        """Change what it may use while it runs: every argument given; an argument left out stays as it is.
+    async def update(
+        self, workload_id: str, generation: int, engine_args: Mapping[str, Any], *, whole: bool = False
+    ) -> None:
+        """Change what it may use while it runs: every argument given.
 
+        An argument left out stays as it is; where the arguments are the ``whole`` of them, it limits nothing any more.
         `Unsupported` names an argument that can only be set at creation here; then nothing was changed.
         """
 

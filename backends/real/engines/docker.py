@@ -252,7 +252,7 @@ class DockerEngine:
 
     async def _take_over(self, spec: InstanceSpec, kept: Record) -> Instance:
         """Make an instance that was kept the next generation."""
-        arguments = config.parse_arguments(spec.engine_args)
+        arguments = config.parse_arguments(await self._whole(spec.engine_args, kept.host))
         self._check_changeable(arguments, kept)
         started_before_ns = kept.instance.started_at_ns
         name = starting_name(spec.workload_id, spec.generation, started_before_ns)
@@ -266,7 +266,7 @@ class DockerEngine:
     async def _restart(self, spec: InstanceSpec, record: Record) -> Instance:
         """Start what was taken over and has its new name."""
         container = record.instance.engine_id
-        arguments = config.parse_arguments(spec.engine_args)
+        arguments = config.parse_arguments(await self._whole(spec.engine_args, record.host))
         change = {**arguments.resources, "RestartPolicy": config.restart_policy(spec.template.restart)}
         await self._api.call("POST", f"/containers/{container}/update", body=change)
         await self._api.call("POST", f"/containers/{container}/start")
@@ -377,10 +377,12 @@ class DockerEngine:
 
     # -- what runs ----------------------------------------------------------------------------------------------------
 
-    async def update(self, workload_id: str, generation: int, engine_args: Mapping[str, Any]) -> None:
+    async def update(
+        self, workload_id: str, generation: int, engine_args: Mapping[str, Any], *, whole: bool = False
+    ) -> None:
         """See `Engine.update`. Where Docker refuses, it is as before. An instance that has ended is told, too."""
-        arguments = config.parse_arguments(engine_args)
         record = await self._get(workload_id, generation)
+        arguments = config.parse_arguments(await self._whole(engine_args, record.host) if whole else engine_args)
         self._check_changeable(arguments, record)
         runs = record.instance.state in ("running", "paused") and self._has_live_io
         before = self._io_limits(record.instance) if runs else {}
@@ -400,6 +402,21 @@ class DockerEngine:
                 with contextlib.suppress(EngineError):
                     await self._api.call("POST", path, body=config.resources_of(record.host, list(resources)))
             raise
+
+    async def _whole(self, engine_args: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments, with what lifts every limit of a container that is not among them."""
+        lifting = config.lifting(host)
+        if "cpuset_cpus" in lifting.keys() - engine_args.keys():
+            lifting["cpuset_cpus"] = ",".join((await self.info()).cpus)
+        if "cpuset_mems" in lifting.keys() - engine_args.keys():
+            # Docker takes no empty list, and knows of no NUMA nodes.
+            if self._cgroups is None:
+                raise Unsupported("engine argument 'cpuset_mems': the NUMA nodes of the node cannot be seen from here")
+            try:
+                lifting["cpuset_mems"] = self._cgroups.memory_nodes()
+            except cgroups.CgroupError as error:
+                raise EngineError(f"engine argument 'cpuset_mems': {error}") from None
+        return {**lifting, **engine_args}
 
     def _check_changeable(self, arguments: config.Arguments, record: Record) -> None:
         name = config.unchangeable(arguments, record.host)

@@ -43,6 +43,7 @@ IO_KEYS = {
 }
 _MEMORY = ("Memory", "MemorySwap", "MemoryReservation")
 _MEMORY_MIN = 6 << 20
+_USUAL_SHARES = 1024
 _RESERVATION_MIN = 4 << 20
 _ARGUMENTS = (
     "cpuset_cpus", "cpuset_mems", "cpu_period", "cpu_quota", "cpu_shares", "memory_bytes", "volumes", "io_limits",
@@ -247,6 +248,29 @@ def unchangeable(arguments: Arguments, host: Mapping[str, Any]) -> str | None:
         if sorted(held) != sorted(arguments.gpu_devices):
             return "gpu_devices"
     return None
+
+
+def lifting(host: Mapping[str, Any]) -> dict[str, Any]:
+    """Engine arguments that lift whatever limits a container; ``host`` is its HostConfig as Docker tells.
+
+    Cores and NUMA nodes are "", which Docker takes for no change: what all of them are is the node's to say.
+    """
+    lifted: dict[str, Any] = {"io_limits": {}}
+    if host.get("CpuQuota", 0) > 0:
+        lifted["cpu_quota"] = -1
+    if host.get("CpuShares"):
+        lifted["cpu_shares"] = _USUAL_SHARES
+    if host.get("Memory", 0) not in (0, UNLIMITED_BYTES):
+        lifted["memory_bytes"] = 0
+    if host.get("CpusetCpus"):
+        lifted["cpuset_cpus"] = ""
+    if host.get("CpusetMems"):
+        lifted["cpuset_mems"] = ""
+    if host.get("Binds"):
+        lifted["volumes"] = ()
+    if host.get("DeviceRequests"):
+        lifted["gpu_devices"] = ()
+    return lifted
 
 
 def created_io_limits(host: Mapping[str, Any]) -> dict[str, dict[str, int]]:
