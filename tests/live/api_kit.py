@@ -201,7 +201,7 @@ class FakeNode(SimulatedNode):
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             info = tarfile.TarInfo(path.rpartition("/")[2])
-            info.size = len(self.files[path].content)
+            info.size, info.mode = len(self.files[path].content), self.files[path].mode
             archive.addfile(info, io.BytesIO(self.files[path].content))
         yield buffer.getvalue()
 

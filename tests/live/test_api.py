@@ -16,6 +16,7 @@ from api_kit import CPU, Api, FakeNode, serving, spec, status_of
 from live_kit import machines
 
 from backends.real.service.pb import eru_v1_pb2 as pb
+from backends.real.template import File, Template
 from backends.sim.engine import EngineModel
 from scheduler.events import WorkloadExited
 
@@ -359,6 +360,42 @@ def test_a_replacement_goes_step_by_step(tmp_path: Path) -> None:
             ):
                 wrong = pb.ReplaceWorkloadsRequest(image="x", **change)
                 assert (await status_of(stub.ReplaceWorkloads(wrong)))[0] is code, change
+
+    run(scenario())
+
+
+def test_a_replacement_takes_networks_and_files_along(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(tmp_path, nodes=1, engines=True) as api:
+            stub = api.stub
+            await api.deploy("w", 2, template=pb.Template(env=["A=1"], networks={"front": ""}))
+            start = pb.CopyInInput(start=pb.CopyInStart(workload_ids=["w/0"]))
+            sent = pb.CopyInInput(file=pb.CopyInFile(path="/etc/key", file=pb.File(content=b"hunter2", mode=0o600)))
+            await stub.CopyIn(_messages(start, sent))
+
+            async def replaced(**fields: Any) -> Template:
+                request = pb.ReplaceWorkloadsRequest(workload_ids=["w/0"], image="busybox:2", **fields)
+                assert await api.results(await stub.ReplaceWorkloads(request)) == [("w/0", "REPLACED")]
+                return await api.cluster.template(api.cluster.workload("w/0").spec.template)
+
+            template = await replaced(copy={"/etc/key": "/etc/old/key"}, template=pb.Template(env=["A=2"]))
+            assert template.env == ("A=2",)
+            assert template.files == {"/etc/old/key": File(content=b"hunter2", mode=0o600)}
+            assert template.networks == {}
+            # Its own template, and the addresses that the running instance has.
+            template = await replaced(inherit_networks=True)
+            assert template.env == ("A=2",)
+            assert template.networks == {"bridge": "10.0.0.2"}
+
+            for change, part in (
+                ({"app": "w", "copy": {"/a": "/b"}}, "2 workloads are meant; replace one at a time"),
+                ({"workload_ids": ["w/0"], "copy": {"/a/../b": "/b"}}, "copy: '/a/../b' must have no '..'"),
+                ({"workload_ids": ["w/0"], "copy": {"/etc/key": "b"}}, "copy: 'b' must be absolute"),
+            ):
+                wrong = pb.ReplaceWorkloadsRequest(image="x", **change)
+                code, why = await status_of(stub.ReplaceWorkloads(wrong))
+                assert code is Code.INVALID_ARGUMENT
+                assert part in why
 
     run(scenario())
 

@@ -20,7 +20,7 @@ from testbed_kit import BedNode
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "busybox:local"
 ERU = [sys.executable, "-m", "eru_sim.cli.main"]
-SPEC = "appname: shop\nentrypoints:\n  web: {commands: [sleep, '1000']}\n"
+SPEC = "appname: shop\nentrypoints:\n  web: {commands: [sleep, '1000']}\n  state: {commands: [sleep, '1000']}\n"
 
 
 class Operator:
@@ -43,8 +43,8 @@ class Operator:
         assert ran.returncode == 0, (arguments, ran)
         return json.loads(ran.stdout)
 
-    def deploy(self) -> str:
-        place = ("--pool", self.pool, "--entry", "web", "--image", IMAGE)
+    def deploy(self, entry: str = "web") -> str:
+        place = ("--pool", self.pool, "--entry", entry, "--image", IMAGE)
         (row,) = self.data("workload", "deploy", self.spec, *place, "--cpu", "0.1", "--memory", "32M")
         return str(row["subject"])
 
@@ -141,6 +141,22 @@ def test_a_directory_goes_there_and_back(operator: Operator, tmp_path: Path) -> 
     operator.data("workload", "copy", f"{name}:/srv/tree", "-d", tmp_path / "back")
     assert (tmp_path / "back" / "tree" / "deep" / "a").read_text() == "A"
     assert os.readlink(tmp_path / "back" / "tree" / "link") == "deep/a"
+
+
+def test_files_go_along_when_it_is_replaced(operator: Operator, tmp_path: Path) -> None:
+    names = sorted(operator.deploy("state") for _ in range(2))
+    for name in names:
+        (tmp_path / "state").write_text(f"of {name}")
+        operator.data("workload", "send", name, "--file", f"{tmp_path / 'state'}:/var/state:0600")
+    told = operator.data(
+        "workload", "replace", operator.spec, "--pool", operator.pool, "--entry", "state", "--image", IMAGE,
+        "--copy", "/var/state:/var/old/state",
+    )  # fmt: skip
+    assert sorted((row["subject"], row["outcome"]) for row in told) == [(name, "replaced") for name in names]
+    for name in names:
+        words = ("sh", "-c", "cat /var/old/state; stat -c ' %a' /var/old/state")
+        ran = operator.run("workload", "exec", name, "--", *words)
+        assert ran.stdout.decode() == f"of {name} 600\n"
 
 
 def test_logs_of_a_container(operator: Operator) -> None:

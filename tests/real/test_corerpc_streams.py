@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from toy_service_kit import code_of, run
 
-from backends.real.service.corerpc import inheritance
+from backends.real.cluster import Rejected
+from backends.real.service import inheritance
 from backends.real.service.corerpc.errors import WireError
-from backends.real.service.corerpc.inheritance import unpacked
 from backends.real.service.corerpc.stream_methods import instant
+from backends.real.service.inheritance import unpacked
 from backends.real.template import File
 
 UNKNOWN = grpc.StatusCode.UNKNOWN
@@ -356,11 +357,11 @@ def test_what_a_replacement_takes_along_is_bounded_and_confined(monkeypatch):
 
     assert unpacked(tar(name="x", size=3, mode=0o600), "/to") == {"/to": File(content=b"xxx", mode=0o600)}
     assert set(unpacked(tar(name="./x/sub/y", size=1), "/to")) == {"/to/sub/y"}
-    with pytest.raises(WireError, match=r"no '\.\.'"):
+    with pytest.raises(Rejected, match=r"no '\.\.'"):
         unpacked(tar(name="x/../../etc/passwd", size=1), "/to")
-    with pytest.raises(WireError, match="neither a file"):
+    with pytest.raises(Rejected, match="neither a file"):
         unpacked(tar(name="x", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "/to")
-    with pytest.raises(WireError, match="no tar"):
+    with pytest.raises(Rejected, match="no tar"):
         unpacked(b"nonsense", "/to")
     monkeypatch.setattr(inheritance, "CARRIED_BYTES_MAX", 10)
 
@@ -372,7 +373,7 @@ def test_what_a_replacement_takes_along_is_bounded_and_confined(monkeypatch):
             async def get_archive(*_):
                 yield b"x" * 11
 
-    with pytest.raises(WireError, match="more than 10 bytes"):
+    with pytest.raises(Rejected, match="more than 10 bytes"):
         asyncio.run(inheritance.carried_files(Big, {"/a": "/b"}))
 
 

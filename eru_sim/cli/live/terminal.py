@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 _CHUNK = 65_536
 _AHEAD = 4
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Size(NamedTuple):
@@ -40,17 +41,30 @@ def is_terminal() -> bool:
 
 @contextmanager
 def raw() -> Iterator[None]:
-    """Every key goes through as it is, Ctrl-C too; whatever happens the terminal is as before afterwards."""
+    """Every key goes through as it is, Ctrl-C too; whatever happens the terminal is as before afterwards, also where
+    a signal ends the process.
+    """
     import termios
     import tty
 
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
+    loop = asyncio.get_running_loop()
+
+    def end(number: signal.Signals) -> None:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
     try:
+        for number in _ENDS:
+            loop.add_signal_handler(number, end, number)
         tty.setraw(descriptor)
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        for number in _ENDS:
+            loop.remove_signal_handler(number)
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from eru_sim.cli.answer import Answer
 from eru_sim.cli.live import params, sessions, tars, terminal, values, work
 from eru_sim.cli.live.command import command, group
 from eru_sim.cli.live.failures import ServiceError
-from eru_sim.cli.live.listing import Column, Rows, facts, listing, said
-from eru_sim.cli.live.operations import waited
+from eru_sim.cli.live.listing import Column, Record, Rows, facts, listing, said
+from eru_sim.cli.live.operations import results, told, waited
 from eru_sim.cli.live.params import Wait, WorkloadArgument, WorkloadArguments
 from eru_sim.cli.live.plain import plain
 from eru_sim.cli.live.plans import planned
@@ -264,6 +264,8 @@ async def replace(
         requests += await _inheriting(service, request, chosen_ids, inherit=not details.network)
     if not requests:
         raise EruError(f"nothing of {read_spec.appname} ({', '.join(names)}) runs there; see eru workload ls")
+    if copy:
+        return await _one_by_one(service, output, requests, wait=wait)
     operations = [await service.call("ReplaceWorkloads", request) for request in requests]
     return await waited(service, output, operations, wait=wait)
 
@@ -287,6 +289,28 @@ async def _inheriting(service: Service, request: Any, ids: list[str], *, inherit
             one.idempotency_key += f"/{number}"
         requests.append(one)
     return requests
+
+
+async def _one_by_one(service: Service, output: str, requests: list[Any], *, wait: bool) -> Answer:
+    """Replace workloads one after the other; what is left after one has failed is left alone."""
+    ids = [workload_id for request in requests for workload_id in request.workload_ids]
+    if not wait and len(ids) > 1:
+        raise EruError(f"--no-wait: files are copied of one workload at a time, and {len(ids)} are meant; leave it out")
+    records: list[Record] = []
+    for request in requests:
+        for workload_id in list(request.workload_ids):
+            one = pb.ReplaceWorkloadsRequest()
+            one.CopyFrom(request)
+            one.workload_ids[:] = [workload_id]
+            if one.idempotency_key:
+                one.idempotency_key += f"/{workload_id}"
+            operation = await service.call("ReplaceWorkloads", one)
+            if not wait:
+                return await waited(service, output, [operation], wait=False)
+            records += await results(service, operation)
+            if any(record["outcome"] != "replaced" for record in records):
+                return told(output, records, "replace")
+    return told(output, records, "replace")
 
 
 def _copies(texts: list[str] | None) -> dict[str, str]:
@@ -628,7 +652,7 @@ async def copy(
         await tars.fetch(service, wanted[0][0], wanted[0][1][0], sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return 0
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
     root = Path(directory).expanduser()
     for workload_id, paths in wanted:
         below = root / tars.safe_name(workload_id) if len({name for name, _ in wanted}) > 1 else root

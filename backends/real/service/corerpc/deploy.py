@@ -11,8 +11,8 @@ from typing import NamedTuple
 import msgspec
 
 from backends.real.service.corerpc.errors import WireError
-from backends.real.service.corerpc.paths import confined
 from backends.real.service.corerpc.resources import Demand, ResourceWire
+from backends.real.service.paths import confined
 from backends.real.service.pb import corerpc_pb2 as pb
 from backends.real.template import File, HealthCheck, Hooks, Template
 from scheduler.events import Strategy

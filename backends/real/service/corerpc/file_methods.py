@@ -14,7 +14,7 @@ from backends.real.service.calls import Call
 from backends.real.service.corerpc.context import REFUSALS, Methods
 from backends.real.service.corerpc.deploy import read_file, read_files
 from backends.real.service.corerpc.errors import NoIds, WireError
-from backends.real.service.corerpc.paths import confined
+from backends.real.service.paths import confined
 from backends.real.service.pb import corerpc_pb2 as pb
 from backends.real.service.streams import closing
 from backends.real.template import File

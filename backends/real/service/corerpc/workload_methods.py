@@ -12,7 +12,6 @@ from backends.real.service.calls import Call
 from backends.real.service.corerpc.context import REFUSALS, Methods, new_ident
 from backends.real.service.corerpc.deploy import Deployment, NodeChoice, read_deployment
 from backends.real.service.corerpc.errors import NoIds, WireError
-from backends.real.service.corerpc.inheritance import carried_files
 from backends.real.service.corerpc.messages import (
     has_labels,
     name_of,
@@ -23,6 +22,7 @@ from backends.real.service.corerpc.messages import (
     status_of,
     workload_message,
 )
+from backends.real.service.inheritance import inheriting
 from backends.real.service.pb import corerpc_pb2 as pb
 from backends.real.statuses import StatusChange, WorkloadStatus
 from backends.real.template import Template
@@ -312,7 +312,9 @@ class WorkloadMethods(Methods):
             is_meant = node is not None and asked.pool in ("", node.pool)
             if not is_meant or not has_labels(old.labels, request.filter_labels):
                 return None
-            template = await self._successor(workload, request, asked)
+            template = await inheriting(
+                self.cluster, workload, asked.template, request.copy, networks=request.networkinherit
+            )
             operation_id = self.cluster.new_operation_id()
             event = ReplaceRequested(
                 operation_id=operation_id,
@@ -322,7 +324,7 @@ class WorkloadMethods(Methods):
             )
             view = await self.cluster.ask(operation_id, event, template=template)
             result = (await view.done())[-1]
-        except (*REFUSALS, WireError) as error:
+        except REFUSALS as error:
             return pb.ReplaceWorkloadMessage(error=str(error), remove=pb.RemoveWorkloadMessage(id=workload_id))
         if result.outcome != "replaced":
             why = result.detail or f"it is {result.outcome}"
@@ -331,21 +333,6 @@ class WorkloadMethods(Methods):
             create=await self.created_message(workload, template),
             remove=pb.RemoveWorkloadMessage(id=workload_id, success=True),
         )
-
-    async def _successor(self, workload: Workload, request: pb.ReplaceOptions, asked: Deployment) -> Template:
-        """The new template, with what is inherited: addresses, and files that are copied."""
-        template = asked.template
-        if request.networkinherit:
-            if workload.state is not State.RUNNING:
-                raise WireError(f"it is {workload.state}: only what is running has addresses to inherit")
-            place = self.cluster.instance(workload.workload_id)
-            networks = (await place.engine.inspect(place.workload_id, place.generation)).networks
-            template = msgspec.structs.replace(template, networks=dict(networks))
-        if request.copy:
-            place = self.cluster.instance(workload.workload_id)
-            files = await carried_files(place, request.copy)
-            template = msgspec.structs.replace(template, files={**files, **template.files})
-        return template
 
     def RemoveWorkload(self, request: pb.RemoveWorkloadOptions, call: Call) -> AsyncIterator[pb.RemoveWorkloadMessage]:
         """Remove workloads; what runs only with ``force``."""

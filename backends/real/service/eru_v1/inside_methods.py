@@ -16,6 +16,7 @@ from backends.real.service.errors import CallError
 from backends.real.service.eru_v1 import reading
 from backends.real.service.eru_v1.context import Methods
 from backends.real.service.eru_v1.errors import one_line, translate
+from backends.real.service.paths import confined
 from backends.real.service.pb import eru_v1_pb2 as pb
 from backends.real.template import File
 from scheduler.commands import AnyCommand, PublishResult
@@ -85,7 +86,7 @@ class InsideMethods(Methods):
 
     async def CopyOut(self, request: pb.CopyOutRequest, call: Call) -> AsyncIterator[pb.TarChunk]:
         """A tar of a file or directory."""
-        path = reading.file_path("path", request.path)
+        path = confined(request.path, or_root=True)
         place = self.cluster.instance(request.workload_id)
         chunks = place.engine.get_archive(place.workload_id, place.generation, path)
         async with _closing(chunks):
@@ -103,7 +104,7 @@ class InsideMethods(Methods):
             if len(ids) != 1:
                 raise Rejected("start.workload_ids: a tar goes to one workload; send files to reach several")
             place = self.cluster.instance(ids[0])
-            path = reading.file_path("start.path", start.path)
+            path = confined(start.path, "start.path", or_root=True)
             await place.engine.put_archive(place.workload_id, place.generation, path, _tar(requests))
             return pb.CopyInResponse()
         files = await _files(requests)
@@ -406,7 +407,7 @@ async def _files(requests: AsyncIterator[pb.CopyInInput]) -> dict[str, File]:
     async for message in requests:
         if message.WhichOneof("input") != "file":
             raise Rejected("file: without a path only files may come")
-        path = reading.file_path("file.path", message.file.path)
+        path = confined(message.file.path, "file.path")
         total += len(message.file.file.content)
         if total > reading.FILES_BYTES_MAX:
             raise Rejected(f"file: more than {reading.FILES_BYTES_MAX} bytes; send a tar")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ import structlog
 from backends.real.cluster import LiveCluster, Missing, Rejected
 from backends.real.nodes import Endpoint
 from backends.real.service.eru_v1.words import word
+from backends.real.service.paths import confined
 from backends.real.service.pb import eru_v1_pb2 as pb
 from backends.real.template import File, HealthCheck, Hooks, Template
 from scheduler.events import DeploymentRequested, WorkloadsSubmitted
@@ -136,13 +136,6 @@ def labels(field: str, given: Mapping[str, str]) -> dict[str, str]:
     return {text(field, name, 1024): text(field, given[name], 65536) for name in sorted(given)}
 
 
-def file_path(field: str, path: str) -> str:
-    """An absolute path in its shortest form."""
-    if not path.startswith("/") or len(path) > _PATH_MAX or "\0" in path or ".." in path.split("/"):
-        raise Rejected(f"{field}: {path[:100]!r} must be absolute and without '..'")
-    return "/" + posixpath.normpath(path).lstrip("/")
-
-
 def file(path: str, given: pb.File) -> File:
     """A file."""
     mode = given.mode if given.HasField("mode") else 0o755
@@ -157,7 +150,7 @@ def files(given: Mapping[str, pb.File]) -> dict[str, File]:
     total = sum(len(one.content) for one in given.values())
     if total > FILES_BYTES_MAX:
         raise Rejected(f"files: {total} bytes are more than {FILES_BYTES_MAX}")
-    return {file_path("files", path): file(path, given[path]) for path in sorted(given)}
+    return {confined(path, "files"): file(path, given[path]) for path in sorted(given)}
 
 
 def endpoint(given: pb.Endpoint, *, is_test: bool = False, bypass: bool = False) -> Endpoint:

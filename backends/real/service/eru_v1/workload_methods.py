@@ -6,16 +6,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from backends.real.cluster import Conflict, Rejected
-from backends.real.engines.base import EngineError, Unsupported
+from backends.real.engines.base import EngineError
 from backends.real.operations import OperationView
 from backends.real.service.calls import Call
 from backends.real.service.eru_v1 import reading, writing
 from backends.real.service.eru_v1.context import Methods
 from backends.real.service.eru_v1.errors import one_line
 from backends.real.service.eru_v1.words import number, word
+from backends.real.service.inheritance import inheriting
 from backends.real.service.pb import eru_v1_pb2 as pb
 from backends.real.statuses import StatusChange, WorkloadStatus
 from backends.real.stores.base import Record
+from backends.real.template import Template
 from scheduler.events import (
     AnyEvent,
     DissociateRequested,
@@ -187,12 +189,12 @@ class WorkloadMethods(Methods):
 
     async def ReplaceWorkloads(self, request: pb.ReplaceWorkloadsRequest, call: Call) -> pb.Operation:
         """Start them again with another image or template."""
-        if request.copy or request.inherit_networks:
-            raise Unsupported("copy, inherit_networks: not carried over yet; name files and networks in the template")
 
         async def begin(operation_id: str, records: Sequence[Record]) -> OperationView:
             workloads = self._to_replace(request)
             template = reading.template(request.template) if request.HasField("template") else None
+            if request.copy or request.inherit_networks:
+                template = await self._inheriting(workloads, template, request)
             event = ReplaceRequested(
                 operation_id=operation_id,
                 image=reading.text("image", request.image, 1024) or self._one_image(workloads),
@@ -225,6 +227,17 @@ class WorkloadMethods(Methods):
         if not found:
             raise Conflict(f"app: {request.app[:100]!r} has no workloads")
         return found
+
+    async def _inheriting(
+        self, workloads: Sequence[Workload], template: Template | None, request: pb.ReplaceWorkloadsRequest
+    ) -> Template:
+        """The template of the one workload's successor, with what goes along; without ``template`` its own."""
+        if len(workloads) != 1:
+            raise Rejected(f"copy, inherit_networks: {len(workloads)} workloads are meant; replace one at a time")
+        reading.few("copy", request.copy)
+        (workload,) = workloads
+        base = await self.cluster.template(workload.spec.template) if template is None else template
+        return await inheriting(self.cluster, workload, base, dict(request.copy), networks=request.inherit_networks)
 
     def _one_image(self, workloads: Sequence[Workload]) -> str:
         images = {workload.spec.image for workload in workloads}
