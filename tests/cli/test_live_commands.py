@@ -431,6 +431,22 @@ def test_the_terminal_is_as_before_afterwards(live: Live) -> None:
             screen.close()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_terminal_is_as_before_when_a_signal_ends_it(live: Live, number: signal.Signals) -> None:
+    (name,) = live.deploy()
+    screen = Screen(live, "workload", "exec", "-i", name, "--", "cat")
+    try:
+        deadline = time.monotonic() + 60
+        while termios.tcgetattr(screen.slave)[3] & termios.ICANON:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        screen.process.send_signal(number)
+        assert screen.process.wait(timeout=60) == -number
+        assert termios.tcgetattr(screen.slave) == screen.before
+    finally:
+        screen.close()
+
+
 def test_top_refreshes_on_a_terminal(live: Live) -> None:
     screen = Screen(live, "top", "--pool", live.pool, "--interval", "0.2s")
     try:
