@@ -95,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    # What its runtime has to say on stderr comes as an error of ours, too.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
