@@ -16,11 +16,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
+from typing import Protocol
 
 import msgspec
 import simpy
 
-from backends.sim.engine import Service, SimulatedEngine
+from backends.sim.engine import Service
 from scheduler.commands import AnyCommand
 from scheduler.core import Core
 from scheduler.events import AnyEvent, TimerFired, WorkloadAdopted, WorkloadsSubmitted
@@ -38,6 +39,22 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 
 Observer = Callable[[int, Sequence[AnyEvent], Sequence[AnyCommand]], None]
 """Called after every step with the batch that was applied and the commands that followed."""
+
+
+class Machines(Protocol):
+    """What the driver asks of an engine besides carrying out commands; `backends.sim.engine` says what each means."""
+
+    def execute(self, command: AnyCommand) -> Sequence[Completion]:
+        """Carry out one command; return what will be reported, and when."""
+
+    def observe(self, event: AnyEvent) -> int:
+        """Take notice of an event that is due; return how many times the core gets to see it."""
+
+    def expect(self, workload_id: str, service: Service) -> None:
+        """From now on, this is what the workload does whenever it is started."""
+
+    def adopt(self, workload_id: str, node_id: str, generation: int = 1) -> Sequence[Completion]:
+        """The workload runs already, as this generation; return how it will end."""
 
 
 class DriverState(msgspec.Struct, kw_only=True):
@@ -62,7 +79,7 @@ class SimDriver:
     def __init__(
         self,
         core: Core,
-        engine: SimulatedEngine,
+        engine: Machines,
         journal: JournalWriter,
         *,
         observers: Sequence[Observer] = (),
@@ -161,6 +178,11 @@ class SimDriver:
         else:
             self._arm_alarm(at_ns)
 
+    @property
+    def now_ns(self) -> int:
+        """Where simulated time is."""
+        return int(self._environment.now)
+
     # -- arrivals ---------------------------------------------------------------------------------------------------
 
     def _arm_arrival(self) -> None:
@@ -215,6 +237,16 @@ class SimDriver:
             arrival=None if arrival is None else (self._arrival_sequence, arrival.at_ns, _digest(arrival)),
         )
         return msgspec.msgpack.encode(state)
+
+    def take_over(self, at_ns: int, pending: Iterable[tuple[int, AnyEvent]]) -> None:
+        """Begin at an instant, as the driver of a core that came back: ``pending`` is what machines will report still,
+        in order, each with its instant; what has been due meanwhile is due at once. This driver must not have run.
+        """
+        self._environment = simpy.Environment(at_ns)
+        self._timeout = self._environment.timeout
+        for due_ns, event in pending:
+            self._schedule(at_ns, Completion(max(0, due_ns - at_ns), event))
+        self._arm_alarm(at_ns)
 
     def load(self, data: bytes) -> None:
         """Take over what another driver dumped; this one must not have run. msgspec.DecodeError for other data."""
