@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,14 @@ from scheduler.testing import reference_kernels
 BLOCK = kernels.BLOCK
 ROWS = [0, 1, 2, 15, 16, 17, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1, 300]
 BOUNDED = settings(derandomize=True, deadline=None, max_examples=150)
+
+
+def test_every_kernel_is_compared_with_a_reference() -> None:
+    tests = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py")]
+    compared = "".join(text for text in tests if "reference_kernels" in text)
+    names = [name for name, kernel in vars(kernels).items() if hasattr(kernel, "py_func") and name[0] != "_"]
+    assert len(names) >= 14
+    assert not [name for name in names if f"kernels.{name}(" not in compared]
 
 
 class Case(NamedTuple):
