@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 JOBS ?= 2
+SEEDS ?= 1000
 NODES ?= 3
 OPENB ?= ../shared/traces/openb_gpu2023
 ORDERS ?= ../shared/vectors/openb_orders
@@ -11,6 +12,7 @@ ORDERS ?= ../shared/vectors/openb_orders
 help:
 	@echo "make demo     replay a trace on 5,000 nodes under several policies: table, plots and report in out/demo"
 	@echo "make test     the tests          make lint   ruff, mypy, import-linter"
+	@echo "make fuzz     1,000 random worlds with random faults; SEEDS=N for another number"
 	@echo "make studies  published results, reproduced: docs/studies; OPENB=DIR says where the trace openb is"
 	@echo "make testbed-up, make testbed-down    real engines as nodes on this machine, for the tests in tests/real; as root"
 	@echo "make bench    the benchmarks     make clean  remove what the above made"
@@ -34,6 +36,9 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+fuzz: .venv/installed
+	$(BIN)/eru sim fuzz --seeds $(SEEDS) -j $(JOBS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -68,4 +73,4 @@ clean:
 	rm -rf .venv out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint testbed-up testbed-down bench studies proto clean
+.PHONY: help demo test fuzz lint testbed-up testbed-down bench studies proto clean

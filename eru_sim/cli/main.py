@@ -15,6 +15,7 @@ import typer
 from eru_sim.cli import (
     agent_commands,
     errors,
+    fuzz_commands,
     plugin_commands,
     serve_commands,
     sim_commands,
@@ -40,6 +41,7 @@ app.add_typer(
     sim_commands.app, name="sim", epilog="\b\nExample:\n  eru sim replay 'synthetic:google2019?nodes=500&hours=1'"
 )
 sim_commands.app.add_typer(sweep_commands.app)
+sim_commands.app.add_typer(fuzz_commands.app)
 app.add_typer(plugin_commands.app, name="plugin", epilog="\b\nExample:\n  eru plugin ls")
 app.command(
     "serve", epilog="\b\nExample:\n  eru serve --data-dir /var/lib/eru --engines simulated:start=2s --journal run.jsonl"
