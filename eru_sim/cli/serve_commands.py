@@ -112,6 +112,9 @@ def serve(
     reconcile: Annotated[
         str, typer.Option("--reconcile", metavar="TIME", help="Compare engines with the books so often.")
     ] = "30s",
+    build_pool: Annotated[
+        str, typer.Option("--build-pool", metavar="NAME", help="On whose nodes Eru's clients have images built.")
+    ] = "",
     core_id: Annotated[
         str | None,
         typer.Option("--core-id", metavar="ID", help="In an empty directory: of the service whose journal was lost."),
@@ -143,6 +146,7 @@ def serve(
         snapshot_batches=snapshot_batches,
         reconcile_ns=max(parse_duration_ns(reconcile, "--reconcile"), 10**8),
         core_id=core_id or "",
+        build_pool=build_pool,
     )
     settings = _with_security(settings, tls_cert, tls_key, client_ca, user, password_file, token_file)
     if rate_limit is not None:

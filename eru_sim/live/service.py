@@ -64,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reconcile_ns: int = ClusterOptions().reconcile_ns
     core_id: str = ""
     advertise: tuple[str, ...] = ()
+    build_pool: str = ""
 
 
 def make_cluster(settings: Settings) -> LiveCluster:
@@ -135,7 +136,7 @@ async def _serve(
     cluster: LiveCluster, settings: Settings, stopping: asyncio.Event, announce: Callable[[str], None]
 ) -> None:
     addresses = settings.advertise or (settings.listen,)
-    core_rpc = CoreRpc(cluster, CoreRpcOptions(address=addresses[0]))
+    core_rpc = CoreRpc(cluster, CoreRpcOptions(address=addresses[0], build_pool=settings.build_pool))
     eru = eru_service(
         cluster,
         EruOptions(

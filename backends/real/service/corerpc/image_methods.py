@@ -93,7 +93,7 @@ class ImageMethods(Methods):
     def _build(self, request: pb.BuildImageOptions, tags: Sequence[str]) -> tuple[Engine, AsyncIterator[str]]:
         pool = self.context.options.build_pool
         if not pool:
-            raise WireError("build_method: no pod is set up to build on")
+            raise WireError("build_method: no pod is set up to build on; start the service with --build-pool")
         self.cluster.check_pool(pool)
         if not request.tar:
             raise WireError("tar: it is missing")
