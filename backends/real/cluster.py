@@ -15,33 +15,35 @@ import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import wraps
-from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import msgspec
 import structlog
 
+from backends.real import restarts, tombstones
 from backends.real import template as templates
 from backends.real.clock import Clock, sleep
-from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overloaded
+from backends.real.driver import DriverOptions, LiveDriver, Overloaded
 from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, EngineInfo, Unreachable
-from backends.real.gateway import Gateway, Survey
+from backends.real.gateway import Gateway
 from backends.real.meta import generation_said
 from backends.real.nodes import Connect, Endpoint, LivenessOptions, Nodes, NodeStatus
-from backends.real.operations import OperationHub, OperationView, Result
+from backends.real.operations import OperationHub, OperationView
 from backends.real.reconciliation import Orphan, compare, standing
 from backends.real.recovery import MakeCore, reconcile, recover
 from backends.real.requests import RequestTable
+from backends.real.restarts import Restarts
 from backends.real.statuses import StatusTable, WorkloadStatus
 from backends.real.stores.base import Record, Store
 from backends.real.tail import Tail
 from backends.real.template import Template
+from backends.real.tombstones import Tombstones
 from scheduler import journal
 from scheduler.cluster import NodeState
-from scheduler.commands import AnyCommand, PublishResult, StartWorkload, StopWorkload
+from scheduler.commands import AnyCommand, PublishResult, StartWorkload
 from scheduler.core import Core
 from scheduler.events import (
     AnyEvent,
-    DissociateRequested,
     NodeCapacityChanged,
     NodeCordoned,
     NodeDrainRequested,
@@ -50,8 +52,6 @@ from scheduler.events import (
     NodeRemoved,
     NodeUncordoned,
     PolicyChanged,
-    StartRequested,
-    StopRequested,
     WorkloadAdopted,
     WorkloadExited,
     WorkloadHealthChanged,
@@ -114,19 +114,6 @@ class ClusterOptions(NamedTuple):
     ended_ns: int = 600 * SECOND_NS
     tick_ns: int = SECOND_NS // 2
     core_id: str = ""
-
-
-class Tombstone(msgspec.Struct, frozen=True):
-    """A workload that has ended: its last generation, where and when.
-
-    ``kind``: nothing of it may be left (removed), what is left is removed a while later (ended), or it goes on
-    without us (forgotten).
-    """
-
-    kind: Literal["removed", "ended", "forgotten"]
-    generation: int
-    node_id: str
-    at_ns: int
 
 
 class NodeView(NamedTuple):
@@ -224,9 +211,8 @@ class LiveCluster:
         self._make_core = make_core
         self._make_gateway = make_gateway
         self._connect = connect
-        self._tombstones: dict[str, Tombstone] = {}
-        self._started_on: dict[str, str] = {}
         self._templates: dict[str, Template] = {}
+        self._restarts = Restarts(self)
         self._tasks: list[asyncio.Task[Any]] = []
         self._under_way: set[asyncio.Future[Any]] = set()
         self._loop_task: asyncio.Task[None] | None = None
@@ -248,13 +234,7 @@ class LiveCluster:
             raise Rejected(f"core_id: {self.options.core_id!r}, but the store is that of {self.core_id!r}")
         await self.store.commit((), [Record("settings", "core_id", self.core_id.encode())])
         self.pools = {name: data.decode() for name, data in (await self.store.load("pools")).items()}
-        self._tombstones = {
-            workload_id: msgspec.msgpack.decode(data, type=Tombstone)
-            for workload_id, data in (await self.store.load("tombstones")).items()
-        }
-        self._started_on = {
-            workload.workload_id: self.node_of(workload) for workload in core.workloads.values() if workload.row >= 0
-        }
+        self._tombstones = Tombstones(core, await self.store.load(tombstones.TABLE))
         self.gateway = self._make_gateway(self._find_template, self._labels)
         self.driver = LiveDriver(
             core,
@@ -268,7 +248,7 @@ class LiveCluster:
         self.operations = OperationHub(core)
         unfinished = self.operations.load(await self.store.load("operations"), await self.store.load("results"))
         self.requests = RequestTable(await self.store.load("requests"))
-        self.driver.observers += [self.operations.observe, self._observe]
+        self.driver.observers += [self.operations.observe, self._tombstones.observe]
         self.tail = Tail(self.store, self.driver.journal.batches)
         self.driver.committed += [self.tail.committed, self.operations.committed, self._committed]
         self.nodes = Nodes(core, self.clock, self.tell, self.gateway.engine, self.options.liveness)
@@ -299,7 +279,7 @@ class LiveCluster:
             asyncio.create_task(self._reconcile_forever(), name="reconciliation"),
         ]
         for view in unfinished:
-            self._spawn(self._go_on(view))
+            self._restarts.go_on(view)
 
     async def wait(self) -> None:
         """Return when the driver has stopped; raise what stopped it."""
@@ -308,10 +288,10 @@ class LiveCluster:
 
     async def stop(self) -> None:
         """Finish what waits, save a snapshot, and let go of everything. Workloads go on."""
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._restarts.close()
         if self._loop_task is not None:
             self.driver.stop()
             await asyncio.gather(self._loop_task, return_exceptions=True)
@@ -392,7 +372,7 @@ class LiveCluster:
         for workload_id in asked.values():
             self.workload(workload_id)
         views = [
-            self.operations.begin(operation_id, keep=True, kind="restart", subjects=[workload_id])
+            self.operations.begin(operation_id, keep=True, kind=restarts.KIND, subjects=[workload_id])
             for operation_id, workload_id in asked.items()
         ]
         opening = [record for view in views for record in self.operations.opening(view)]
@@ -403,44 +383,8 @@ class LiveCluster:
                 self.operations.forget(view.operation_id)
             raise
         for view in views:
-            self._spawn(self._go_on(view))
+            self._restarts.go_on(view)
         return views
-
-    async def _go_on(self, view: OperationView) -> None:
-        """Ask the core the next thing of an operation that is more than one for it."""
-        if view.kind != "restart":
-            await self._end(view, "failed", "nobody knows how it went on when the service went down")
-            return
-        (workload_id,), stop_id = view.subjects, f"{view.operation_id}.stop"
-        workload = self.core.workloads.get(workload_id)
-        if workload is not None and workload.state is not State.STOPPED:
-            stop = self.operations.find(stop_id)
-            if stop is None:
-                stop = await self.ask(stop_id, StopRequested(workload_id=workload_id, operation_id=stop_id))
-            await stop.done()
-            workload = self.core.workloads.get(workload_id)
-        if workload is None or workload.state is not State.STOPPED:
-            state = "there is none of that id" if workload is None else f"it is {workload.state}"
-            await self._end(view, "refused", f"{state}, and cannot be started again")
-            return
-        await self.driver.submit(StartRequested(workload_id=workload_id, operation_id=view.operation_id))
-
-    async def _end(self, view: OperationView, outcome: str, detail: str) -> None:
-        subject = view.subjects[0] if view.subjects else view.operation_id
-        result = Result(subject=subject, outcome=outcome, detail=detail)
-        await self.driver.submit(records=self.operations.ending(view, result))
-        self.operations.ended(view, result)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have something done besides; what is left of it when the service stops goes on at the next start."""
-
-        async def run() -> None:
-            with contextlib.suppress(DriverStopped, Overloaded):
-                await work
-
-        task = asyncio.create_task(run())
-        self._tasks.append(task)
-        task.add_done_callback(self._tasks.remove)
 
     # -- policy -------------------------------------------------------------------------------------------------------
 
@@ -936,34 +880,6 @@ class LiveCluster:
 
     # -- what goes on by itself ---------------------------------------------------------------------------------------
 
-    def _observe(self, at_ns: int, events: Sequence[AnyEvent], commands: Sequence[AnyCommand]) -> list[Record]:
-        """Tombstones for what has ended in this step."""
-        records: list[Record] = []
-        live, started_on = self.core.workloads, self._started_on
-        for event in events:
-            if isinstance(event, WorkloadExited) and event.workload_id not in live:
-                node_id = started_on.pop(event.workload_id, None)
-                if node_id is not None:
-                    records.append(self._bury(event.workload_id, Tombstone("ended", event.generation, node_id, at_ns)))
-            elif isinstance(event, DissociateRequested) and event.workload_id not in live:
-                node_id = started_on.pop(event.workload_id, None)
-                if node_id is not None:
-                    records.append(self._bury(event.workload_id, Tombstone("forgotten", 0, node_id, at_ns)))
-        for command in commands:
-            if isinstance(command, StopWorkload):
-                if command.reason not in ("hold", "replace"):
-                    tombstone = Tombstone("removed", command.generation, command.node_id, at_ns)
-                    records.append(self._bury(command.workload_id, tombstone))
-            elif isinstance(command, StartWorkload):
-                started_on[command.workload_id] = command.node_id
-            elif isinstance(command, PublishResult) and command.subject not in live:
-                started_on.pop(command.subject, None)
-        return records
-
-    def _bury(self, workload_id: str, tombstone: Tombstone) -> Record:
-        self._tombstones[workload_id] = tombstone
-        return Record("tombstones", workload_id, msgspec.msgpack.encode(tombstone))
-
     def _committed(self, at_ns: int, events: Sequence[AnyEvent], commands: Sequence[AnyCommand]) -> None:
         for command in commands:
             subject = getattr(command, "subject", None)
@@ -974,14 +890,7 @@ class LiveCluster:
                 self.statuses.drop(event.workload_id)
 
     def _removable(self) -> dict[str, int]:
-        """Ended workloads of which nothing need be left by now, with their last generations."""
-        now_ns = self.clock.now_ns()
-        return {
-            workload_id: tombstone.generation
-            for workload_id, tombstone in self._tombstones.items()
-            if tombstone.kind == "removed"
-            or (tombstone.kind == "ended" and now_ns - tombstone.at_ns >= self.options.ended_ns)
-        }
+        return self._tombstones.removable(self.clock.now_ns() - self.options.ended_ns)
 
     async def _tick_forever(self) -> None:
         while True:
@@ -1011,22 +920,10 @@ class LiveCluster:
             if orphan not in self.orphans:
                 _log.warning("orphan", node=orphan.node_id, workload=orphan.workload_id, generation=orphan.generation)
         self.orphans = unknown
-        await self._clear_tombstones(survey)
-
-    async def _clear_tombstones(self, survey: Survey) -> None:
-        """Forget those that are old enough, and of which their nodes have nothing."""
-        now_ns, left = self.clock.now_ns(), {(node, key[0]) for node, found in survey.found.items() for key in found}
-        cleared = [
-            workload_id
-            for workload_id, tombstone in self._tombstones.items()
-            if now_ns - tombstone.at_ns >= max(self.options.ended_ns, 10 * self.options.reconcile_ns)
-            and (tombstone.node_id in survey.found or tombstone.node_id not in self.core.cluster.by_id)
-            and (tombstone.node_id, workload_id) not in left
-        ]
+        keep_ns = max(self.options.ended_ns, 10 * self.options.reconcile_ns)
+        cleared = self._tombstones.clear(self.clock.now_ns() - keep_ns, survey, self.core.cluster.by_id)
         if cleared:
-            for workload_id in cleared:
-                del self._tombstones[workload_id]
-            await self.driver.submit(records=[Record("tombstones", workload_id, None) for workload_id in cleared])
+            await self.driver.submit(records=cleared)
 
 
 def _check_name(what: str, name: str) -> None:
