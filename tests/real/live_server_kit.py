@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
 
 POINTS = ("before", "durable", "begun", "answered")
@@ -99,13 +100,16 @@ class ServerProcess:
 
     async def __aenter__(self) -> ServerProcess:
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, *self._arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
+            sys.executable, *self._arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
         assert self.process.stdout is not None
         while line := await self.process.stdout.readline():
             if line.startswith(b"serving "):
                 self.address = line.decode().split()[1]
                 break
+        if not self.address:
+            assert await self.process.wait() == -signal.SIGKILL, "the service did not begin to serve: see what it wrote"
         return self
 
     async def __aexit__(self, *_: object) -> None:

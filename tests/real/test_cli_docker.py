@@ -20,7 +20,12 @@ from testbed_kit import BedNode
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "busybox:local"
 ERU = [sys.executable, "-m", "eru_sim.cli.main"]
-SPEC = "appname: shop\nentrypoints:\n  web: {commands: [sleep, '1000']}\n  state: {commands: [sleep, '1000']}\n"
+SPEC = """\
+appname: shop
+entrypoints:
+  web: &waits {commands: [sh, -c, 'trap exit TERM; sleep 1000 & wait']}
+  state: *waits
+"""
 
 
 class Operator:
@@ -74,8 +79,8 @@ def operator(testbed_nodes: list[BedNode], tmp_path_factory: pytest.TempPathFact
             options = ("--endpoint", node.docker.url, "--test", "--cpu", "2", "--memory", "2G")
             made.data("node", "add", made.pool, "--nodename", node.name, *options)
             yield made
-            for row in made.left():
-                made.run("workload", "rm", row["workload_id"])
+            if ids := [row["workload_id"] for row in made.left()]:
+                made.run("workload", "rm", *ids)
         finally:
             process.terminate()
 

@@ -60,7 +60,7 @@ class Client:
                 self.running.add(message.id)
 
     async def remove(self, stub: Any) -> None:
-        workload_id = self.draws.choice(sorted(self.running))
+        workload_id = self.draws.choice(sorted(self.running | self.unsure))
         self.running.discard(workload_id)
         self.unsure.add(workload_id)
         async for message in stub.RemoveWorkload(pb.RemoveWorkloadOptions(IDs=[workload_id], force=True)):
@@ -82,7 +82,10 @@ class Client:
                         return
 
     async def check(self, address: str, pids: dict[str, int]) -> dict[str, int]:
-        """Within a reconcile interval engines and service agree; return the pids that there are."""
+        """Within a reconcile interval engines and service agree; return the pids that there are.
+
+        What was to be removed by force may have been killed and be there yet: then it is stopped, and can be removed.
+        """
         deadline = asyncio.get_running_loop().time() + RECONCILE_S + 20
         async with grpc.aio.insecure_channel(address) as channel:
             stub = CoreRPCStub(channel)
@@ -90,16 +93,17 @@ class Client:
                 known = {w.id: w.nodename async for w in stub.ListWorkloads(pb.ListWorkloadsOptions())}
                 found = list(containers(self.nodes, self.core_id))
                 places = Counter((c.workload_id, c.node.name) for c in found)
-                if places == Counter(known.items()) and all(c.pid for c in found):
+                if places == Counter(known.items()) and all(c.pid or c.workload_id in self.unsure for c in found):
                     break
                 if asyncio.get_running_loop().time() > deadline:
-                    raise AssertionError(f"the service knows {sorted(known.items())}, engines have {sorted(places)}")
+                    there = sorted((c.workload_id, c.node.name, c.name, c.inspect["State"]) for c in found)
+                    raise AssertionError(f"the service knows {sorted(known.items())}, engines have {there}")
                 await asyncio.sleep(0.1)
         lost = self.running - known.keys()
         assert not lost, f"created and gone: {sorted(lost)}"
         self.unsure &= known.keys()
         self.running = known.keys() - self.unsure
-        now = {c.name: c.pid for c in found}
+        now = {c.name: c.pid for c in found if c.pid}
         assert {name: pid for name, pid in pids.items() if name in now} == {
             name: now[name] for name in pids if name in now
         }, "containers that ran kept their pids"
@@ -113,7 +117,7 @@ class Client:
             bound = [
                 core
                 for container in found
-                if container.node == node and container.inspect["HostConfig"]["CpuQuota"] <= 0
+                if container.node == node and container.pid and container.inspect["HostConfig"]["CpuQuota"] <= 0
                 for core in groups.limits_of(container.pid).cpuset_cpus.split(",")
             ]
             assert len(set(bound)) == len(bound), f"{node.name}: {bound}"
