@@ -35,7 +35,7 @@ demo: .venv/installed
 	  --policy first-fit --policy best-fit --policy worst-fit --policy dot-product --policy random --out out/demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 fuzz: .venv/installed
 	$(BIN)/eru sim fuzz --seeds $(SEEDS) -j $(JOBS)

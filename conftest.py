@@ -23,3 +23,8 @@ def _logs_of_its_own() -> Iterator[None]:
     yield
     if structlog := sys.modules.get("structlog"):
         structlog.reset_defaults()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long is begun first, so that at the end no worker is left alone with it."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

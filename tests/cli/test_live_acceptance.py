@@ -15,6 +15,8 @@ import pytest
 import yaml
 from eru_command import Live
 
+pytestmark = pytest.mark.long
+
 
 def used(live: Live) -> list[dict[str, object]]:
     return live.data("pool", "resource", live.pool)

@@ -25,6 +25,8 @@ from eru_command import Eru, Live, memory_service
 
 from eru_sim.cli.answer import FORMATS
 
+pytestmark = pytest.mark.long
+
 
 @contextmanager
 def background(live: Live, *arguments: str) -> Iterator[subprocess.Popen[str]]:

@@ -13,6 +13,8 @@ from golden_runs import FAULTY, GOLDEN, POLICIES, SOURCES, decisions, fingerprin
 
 from eru_sim import replay
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -16,6 +16,8 @@ from docs_kit import PAGES, ROOT, Block, blocks, commands, difference
 
 from eru_sim.cli.main import main
 
+pytestmark = pytest.mark.long
+
 _FILE_NAME = re.compile(r"# (\w+\.py)\n")
 _YAML_NAME = re.compile(r"# (\w+\.yaml)\n")
 SERVED = ROOT / "docs" / "cli.md"

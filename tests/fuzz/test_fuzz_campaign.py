@@ -20,6 +20,8 @@ from eru_sim.fuzz.shrinking import Shrinker, kind_of
 from eru_sim.fuzz.trial import Outcome, Trial
 from scheduler.ledger import Ledger
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -29,6 +29,8 @@ from scheduler.timers import Timer, Timers
 from scheduler.workload import Workload
 from scheduler.workload_events import WorkloadEvents
 
+pytestmark = pytest.mark.long
+
 PROCESS = ("core_crashes", "torn_journal", "full_disk")
 Patch = Callable[[pytest.MonkeyPatch], None]
 

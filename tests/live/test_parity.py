@@ -13,6 +13,8 @@ from parity_kit import MODEL, live, scenario, simulate
 from backends.sim.engine import EngineModel
 from scheduler.journal import read_batch
 
+pytestmark = pytest.mark.long
+
 
 def test_the_scenario_has_everything_in_it() -> None:
     batches = [read_batch(line) for line in simulate(MODEL)[1:]]

@@ -24,6 +24,8 @@ from backends.real.service.pb.eru_v1_pb2_grpc import EruStub
 from eru_sim.cli.main import main
 from eru_sim.verification import verify
 
+pytestmark = pytest.mark.long
+
 CPU = {"cpu": '{"cpu_request": 1, "bind": true}'}
 
 

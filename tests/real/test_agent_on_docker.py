@@ -29,6 +29,8 @@ from backends.real.template import HealthCheck
 from testbed import beds
 from testbed.system import pid_of
 
+pytestmark = pytest.mark.long
+
 BUSYBOX = "busybox:local"
 
 

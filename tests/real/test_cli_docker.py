@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from testbed_kit import BedNode
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "busybox:local"
 ERU = [sys.executable, "-m", "eru_sim.cli.main"]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ERU = [sys.executable, "-m", "eru_sim.cli.main"]
 
 

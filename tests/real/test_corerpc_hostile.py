@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import grpc
+import pytest
 from corerpc_kit import all_of, options, pb, world
 from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +21,8 @@ from backends.real.service.calls import CallLimits
 from backends.real.service.errors import Status
 from backends.real.statuses import WorkloadStatus
 from scheduler.invariants import check
+
+pytestmark = pytest.mark.long
 
 METHODS = pb.DESCRIPTOR.services_by_name["CoreRPC"].methods
 WATCHES = {"WatchServiceStatus", "NodeStatusStream", "WorkloadStatusStream"}

@@ -21,6 +21,8 @@ from backends.real import cgroups
 from backends.real.service.pb import corerpc_pb2
 from backends.real.service.pb.corerpc_pb2_grpc import CoreRPCStub
 
+pytestmark = pytest.mark.long
+
 pb: Any = corerpc_pb2
 RECONCILE_S = 2.0
 KILLS = int(os.environ.get("ERU_KILLS", "50"))

@@ -31,6 +31,8 @@ from scheduler.events import NodeJoined, WorkloadsSubmitted
 from scheduler.journal import Header, JournalError, JournalWriter
 from scheduler.policies import BestFit
 
+pytestmark = pytest.mark.long
+
 FAULTS = "start=2s,stop=1s,pull=5s,jitter=0.3,start_failure=0.05,lost=0.1,duplicate=0.2,slow_nodes=0.2,report=30s"
 SOURCE = "synthetic:google2019?nodes=12&hours=0.2&seed=3&load=1.1&workloads=300"
 TIMING = ("startup_s", "load_s", "wall_s", "cpu_s", "peak_rss_bytes")

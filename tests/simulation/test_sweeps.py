@@ -24,6 +24,8 @@ from eru_sim.scenario import read_scenario
 from eru_sim.sweeps import RESULTS, TIMING, metrics_of, run_sweep
 from traces import MachineEvent, Option, Reader, Source, Trace, open_trace
 
+pytestmark = pytest.mark.long
+
 SCENARIO = {
     "source": {"format": "synthetic", "path": "google2019", "nodes": 4, "hours": 0.05, "load": [0.8, 1.4]},
     "policy": ["best-fit", "random"],
