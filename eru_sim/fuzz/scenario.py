@@ -24,7 +24,7 @@ WORK = (
     "hold_on_exit", "impatience", "lose", "preemption", "priorities", "reallocs", "refusals", "removals",
     "replacements", "retries", "stop_start", "tenants",
 )  # fmt: skip
-NODES = ("capacity", "cordons", "drains", "facts", "fix", "maintenance", "churn", "pools")
+NODES = ("capacity", "cordons", "drains", "facts", "fix", "maintenance", "churn", "pools", "reservations")
 DECISIONS = ("discipline", "event_pass", "no_cache", "overcommit", "policy", "policy_changes")
 FAULTS = (
     "clock_jumps", "coarse_clock", "core_crashes", "duplicates", "error_exits", "flaps", "full_disk", "late", "lost",

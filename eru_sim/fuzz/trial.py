@@ -22,7 +22,7 @@ from backends.sim.driver import SimDriver
 from eru_sim.fuzz.machines import Machines
 from eru_sim.fuzz.model.model import Model
 from eru_sim.fuzz.model.records import Rules, Violation
-from eru_sim.fuzz.model.rest import check_empty, check_rest
+from eru_sim.fuzz.model.rest import check_empty, check_queue, check_rest
 from eru_sim.fuzz.scenario import LICENCES, Case
 from eru_sim.fuzz.world import World
 from scheduler import invariants, snapshot
@@ -296,6 +296,8 @@ class Trial:
 
     def _check_books(self) -> None:
         self.model.check_books(books_of(self.core), licences_of(self.core))
+        if not self.model.state.has_nominations:
+            check_queue(self.model.state)
         self.model.check_conservation(self.core.partition())
 
     def _check_rest(self) -> None:

@@ -149,7 +149,7 @@ def spec(
         priority=int(dice["priority"] * 4) if "priorities" in features or "preemption" in features else 0,
         pool="east" if has("pools", "pool", 0.3) else "",
         job_id="batch" if dice["job"] < 0.3 else "",
-        tenant=("a", "a/x", "b")[int(dice["tenant"] * 3)] if "tenants" in features else "",
+        tenant=("a", "a/x", "b")[int(dice["tenant"] * 3)] if {"tenants", "reservations"} & features else "",
         image=IMAGES[int(dice["image"] * 3)],
         template="t1" if dice["template"] < 0.2 else "",
         app=APPS[int(dice["app"] * 3)],

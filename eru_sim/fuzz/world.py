@@ -41,6 +41,8 @@ from scheduler.events import (
     ReallocRequested,
     RemovalRequested,
     ReplaceRequested,
+    ReservationCancelled,
+    ReservationSet,
     StartRequested,
     StopRequested,
     Strategy,
@@ -57,7 +59,8 @@ _KINDS: tuple[tuple[str, str, int], ...] = (
     ("adopt", "adoption", 3), ("realloc", "reallocs", 7), ("replace", "replacements", 4), ("budget", "budgets", 2),
     ("drain", "drains", 2), ("cordon", "cordons", 2), ("uncordon", "cordons", 2), ("open", "drains", 2),
     ("capacity", "capacity", 3), ("facts", "facts", 2), ("fix", "fix", 1), ("maintain", "maintenance", 2),
-    ("cancel", "maintenance", 1), ("policy", "policy_changes", 1), ("refusal", "refusals", 2),
+    ("cancel", "maintenance", 1), ("reserve", "reservations", 3), ("unreserve", "reservations", 1),
+    ("policy", "policy_changes", 1), ("refusal", "refusals", 2),
     ("lose", "node_loss", 3), ("cut", "partitions", 3), ("flap", "flaps", 2), ("reboot", "reboots", 2),
 )  # fmt: skip
 """What can happen, with the feature that it belongs to and how often it does."""
@@ -242,6 +245,11 @@ class World:
         if kind == "cancel":
             window_id = self._pick(self.state.windows, draw)
             return [] if window_id is None else [MaintenanceCancelled(window_id=window_id)]
+        if kind == "unreserve":
+            reservation_id = self._pick(self.state.reservations, draw)
+            return [] if reservation_id is None else [ReservationCancelled(reservation_id=reservation_id)]
+        if kind == "reserve":
+            return self._reserve(number, at_ns, draw)
         if kind == "refusal":
             return self._nonsense(number, draw)
         if kind in ("remove", "stop", "start", "dissociate", "realloc", "replace"):
@@ -269,6 +277,23 @@ class World:
                 nodes_limit=limit,
                 node_ids=tuple(nodes[::2]) if some < 0.2 else (),
                 excluded_node_ids=tuple(nodes[:1]) if some > 0.8 else (),
+            )
+        ]
+
+    def _reserve(self, number: int, at_ns: int, draw: random.Random) -> list[AnyEvent]:
+        tenant, begin, lasts = draw.choice(("a", "a/x", "b")), draw.uniform(0, 60), draw.uniform(5, 120)
+        count, pool, node_id = draw.choice((0, 1, 2)), draw.choice(("", "east")), self._pick(self.state.nodes, draw)
+        start_ns = at_ns + int(begin * SECOND_NS)
+        return [
+            ReservationSet(
+                reservation_id=f"reservation{number}",
+                tenant=tenant,
+                start_ns=start_ns,
+                end_ns=start_ns + int(lasts * SECOND_NS),
+                node_ids=(node_id,) if node_id is not None and not count else (),
+                node_count=count,
+                pool=pool if "pools" in self.features else "",
+                operation_id=f"op{number}",
             )
         ]
 

@@ -22,6 +22,8 @@ from scheduler.operations import Results
 from scheduler.placing import Placer
 from scheduler.preemption import Preemption
 from scheduler.reallocs import Updates
+from scheduler.request_classes import RequestClass
+from scheduler.reservations import Reservations
 from scheduler.slots import SlotTable
 from scheduler.state import CoreState
 from scheduler.tenants import TenantUsage
@@ -219,6 +221,20 @@ def wrong_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(core_module, "_event_class", lambda event: -event.event_class)
 
 
+def announce_nothing(patch: pytest.MonkeyPatch) -> None:
+    """What would still run when a reservation begins is placed on its nodes all the same."""
+    closed_rows = Reservations.closed_rows
+
+    def mutated(self: Reservations, request_class: RequestClass) -> Any:
+        announced = {name: r for name, r in self.by_id.items() if r.start_ns > self.state.at_ns}
+        self.by_id = {name: r for name, r in self.by_id.items() if name not in announced}
+        rows = closed_rows(self, request_class)
+        self.by_id.update(announced)
+        return rows
+
+    patch.setattr(Reservations, "closed_rows", mutated)
+
+
 def place_half_a_gang(patch: pytest.MonkeyPatch) -> None:
     """The copies of a gang are placed one by one."""
 
@@ -297,6 +313,7 @@ MUTATIONS = (
     Mutation("gang left behind", forget_a_gang_member, 10, with_("gangs", "drains")),
     Mutation("no pass", sleep_on, 20, with_("node_loss")),
     Mutation("wrong order", wrong_order, 3),
+    Mutation("announcement", announce_nothing, 5, with_("reservations", never=PROCESS)),
     Mutation("half a gang", place_half_a_gang, 5, with_("gangs")),
     Mutation("equals", preempt_equals, 10, with_("preemption")),
     Mutation("budget", miscount_a_budget, 30, with_("budgets", "preemption")),

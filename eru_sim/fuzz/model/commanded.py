@@ -72,10 +72,7 @@ class Commanded:
         node = self.state.nodes.get(command.node_id)
         name = work.workload_id
         for member in self.state.gang(work.spec) if work.spec.gang else ():
-            is_coming = member.state == "stopping" and member.reason in ("evict", "preempt")
-            require(not is_coming, f"{name} is placed, but {member.workload_id} of its gang is to come", name)
-            must_wait = member.state == "backoff"
-            require(not must_wait, f"{name} is placed, but {member.workload_id} of its gang must wait", name)
+            require(not member.is_coming, f"{name} is placed, but {member.workload_id} of its gang is to come", name)
         is_deployed = work.spec.workload_id in self.state.deployments
         why = "there is no such node" if node is None else could_start(self.state, work, node, in_order=not is_deployed)
         if why:

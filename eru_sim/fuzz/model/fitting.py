@@ -25,6 +25,8 @@ def could_start(state: State, work: Work, node: Node, *, in_order: bool = True) 
         return f"it is {node.state}"
     if spec.pool not in ("", node.pool):
         return f"it is in pool {node.pool}, not {spec.pool}"
+    if state.is_reserved(node.node_id, spec):
+        return "it is reserved for others"
     if node.node_id in work.avoided:
         return "a start has failed there before"
     for label, values in (payloads.get("labels") or {}).items():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from eru_sim.fuzz.model.holdings import totals_of
-from eru_sim.fuzz.model.records import PRESENT, Node, Window, Work, require
+from eru_sim.fuzz.model.records import PRESENT, Node, Reservation, Window, Work, require
 from eru_sim.fuzz.model.state import State
 from scheduler.events import (
     MaintenanceCancelled,
@@ -21,6 +21,8 @@ from scheduler.events import (
     NodeRemoved,
     NodeReturned,
     NodeUncordoned,
+    ReservationCancelled,
+    ReservationSet,
     TimerFired,
 )
 
@@ -40,6 +42,8 @@ class NodeEvents:
             NodeDrainRequested: self._drain_requested,
             MaintenancePlanned: self._maintenance_planned,
             MaintenanceCancelled: self._maintenance_cancelled,
+            ReservationSet: self._reservation_set,
+            ReservationCancelled: self._reservation_cancelled,
             NodeLost: self._lost,
             NodeReturned: self._node_returned,
             NodeRemoved: self._removed,
@@ -202,12 +206,51 @@ class NodeEvents:
         else:
             self._end_window(window)
 
+    def _reservation_set(self, event: ReservationSet) -> None:
+        state, name = self.state, event.reservation_id
+        taken = {
+            node_id
+            for other in state.reservations.values()
+            if event.start_ns < other.end_ns and other.start_ns < event.end_ns
+            for node_id in other.node_ids
+        }
+        free = {
+            node.node_id
+            for node in state.nodes.values()
+            if node.state == "ready" and event.pool in ("", node.pool) and node.node_id not in taken
+        }
+        makes_sense = name not in state.reservations and state.at_ns <= event.start_ns < event.end_ns
+        if event.node_ids:
+            makes_sense = makes_sense and set(event.node_ids) <= state.nodes.keys() - taken
+        else:
+            makes_sense = makes_sense and len(free) >= event.node_count > 0
+        if not makes_sense:
+            state.refuse(event, event.operation_id)
+            return
+        state.open(event, event.operation_id)
+        said = [answer.detail for answer in state.answers.get(event.operation_id, ()) if answer.outcome == "reserved"]
+        require(len(said) == 1, f"{name} makes sense, but is not set", name)
+        node_ids = tuple(said[0].split(", "))
+        is_right = node_ids == event.node_ids or (not event.node_ids and set(node_ids) <= free)
+        is_right = is_right and len(set(node_ids)) == (event.node_count or len(event.node_ids))
+        require(is_right, f"{name} is of {said[0]}, which is not what was asked", name)
+        state.reservations[name] = Reservation(
+            tenant=event.tenant, node_ids=node_ids, start_ns=event.start_ns, end_ns=event.end_ns
+        )
+
+    def _reservation_cancelled(self, event: ReservationCancelled) -> None:
+        if self.state.reservations.pop(event.reservation_id, None) is None:
+            self.state.refuse(event, "")
+
     def _timer_fired(self, event: TimerFired) -> None:
         self.state.is_awake = True
         self.state.note_overdue()
         for work in list(self.state.work.values()):
             if work.state == "backoff" and work.due_ns <= self.state.at_ns:
                 self.state.requeue(work)
+        for name, reservation in list(self.state.reservations.items()):
+            if reservation.end_ns <= self.state.at_ns:
+                del self.state.reservations[name]
         due = [window for window in self.state.windows.values() if window.due_ns <= self.state.at_ns]
         for window in sorted(due, key=lambda w: (w.due_ns, w.order)):
             if window.has_begun:

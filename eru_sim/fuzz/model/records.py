@@ -100,6 +100,11 @@ class Work(msgspec.Struct, kw_only=True):
     args: dict[str, Any] = {}
 
     @property
+    def is_coming(self) -> bool:
+        """Whether it will wait as soon as it is gone from its node, or its backoff is over."""
+        return self.state == "backoff" or (self.state == "stopping" and self.reason in ("evict", "preempt"))
+
+    @property
     def holding(self) -> Holding:
         """What is taken now; while it is changed, the larger of before and after."""
         assert self.held is not None
@@ -127,6 +132,15 @@ class Window(msgspec.Struct, kw_only=True):
     order: int
     has_begun: bool = False
     before: dict[str, str] = {}
+
+
+class Reservation(msgspec.Struct, kw_only=True):
+    """Nodes that are held for a tenant and all below it, from an instant on."""
+
+    tenant: str
+    node_ids: tuple[str, ...]
+    start_ns: int
+    end_ns: int
 
 
 class Rollout(msgspec.Struct, kw_only=True):

@@ -1,4 +1,7 @@
-"""What must hold when nothing is left to happen: nothing is half done, and only that waits which cannot be placed."""
+"""What must hold when nothing is left to happen: nothing is half done, and nothing that was removed is there.
+
+Whoever waits cannot be placed: that must hold at any time.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def check_rest(state: State, running: Running, foreign: Collection[str]) -> None
         require(is_known, f"{name} generation {generation} runs on {node_id}, unknown to all", name)
     for operation_id, operation in state.operations.items():
         _check_operation(state, operation_id, operation)
-    _check_queue(state)
+    check_queue(state)
 
 
 def check_empty(state: State) -> None:
@@ -54,15 +57,18 @@ def _check_operation(state: State, operation_id: str, operation: Operation) -> N
     require(may, f"operation {operation_id} is never done", operation_id)
 
 
-def _check_queue(state: State) -> None:
-    """Whoever waits cannot be placed, by counting."""
+def check_queue(state: State) -> None:
+    """Whoever waits cannot be placed, by counting: after any batch, unless nodes may be closed for all but one."""
     waiting = [work for work in state.work.values() if work.state == "queued"]
     if not waiting:
         return
     if state.queue in ("fcfs", "easy", "conservative"):
         waiting = [min(waiting, key=lambda w: (0 if state.queue == "fcfs" else -w.spec.priority, w.sequence))]
     for work in waiting:
-        need = sum(1 for member in state.gang(work.spec) if member.state == "queued") if work.spec.gang else 1
+        gang = state.gang(work.spec)
+        if any(member.is_coming for member in gang):
+            continue
+        need = sum(1 for member in gang if member.state == "queued") if gang else 1
         if any(left < need * number for left, number in _licences(state, work)):
             continue
         if state.over_quota(work.spec, need):

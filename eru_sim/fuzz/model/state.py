@@ -12,7 +12,18 @@ from typing import Any
 import msgspec
 
 from eru_sim.fuzz.model.holdings import Holding, demand_of, holding_of
-from eru_sim.fuzz.model.records import Fence, Node, Operation, Rollout, Rules, Violation, Window, Work, require
+from eru_sim.fuzz.model.records import (
+    Fence,
+    Node,
+    Operation,
+    Reservation,
+    Rollout,
+    Rules,
+    Violation,
+    Window,
+    Work,
+    require,
+)
 from scheduler.commands import AnyCommand, PublishResult, StartWorkload, UpdateWorkload
 from scheduler.events import AnyEvent, DeploymentRequested, WorkloadsSubmitted
 
@@ -27,6 +38,8 @@ class State:
         self.nodes: dict[str, Node] = {}
         self.fences: dict[tuple[str, int], Fence] = {}
         self.windows: dict[str, Window] = {}
+        self.reservations: dict[str, Reservation] = {}
+        """Those that are not over."""
         self.rollouts: dict[str, Rollout] = {}
         self.operations: dict[str, Operation] = {}
         self.budgets: dict[tuple[str, str], int] = {}
@@ -244,17 +257,30 @@ class State:
                 found[slot] = found.get(slot, 0) + amount
         return found
 
+    def is_reserved(self, node_id: str, spec: WorkloadsSubmitted) -> bool:
+        """Whether a node is held for somebody else, or will be before work placed now is expected to end."""
+        return any(
+            node_id in reservation.node_ids
+            and not counts_for(spec, reservation.tenant)
+            and (
+                self.at_ns >= reservation.start_ns
+                or spec.estimate_ns is None
+                or self.at_ns + spec.estimate_ns > reservation.start_ns
+            )
+            for reservation in self.reservations.values()
+        )
+
     def over_quota(self, spec: WorkloadsSubmitted, copies: int) -> str:
         """The tenant with whose maximum so many more copies do not go together, or "".
 
         A tenant ``a/b`` counts for ``a`` too; what superseded instances hold counts for nobody.
         """
         for tenant, most in self.maximum.items():
-            if not _counts_for(spec, tenant):
+            if not counts_for(spec, tenant):
                 continue
             held = Counter(self.demand(spec, copies))
             for work in self.work.values():
-                if work.node_id and _counts_for(work.spec, tenant):
+                if work.node_id and counts_for(work.spec, tenant):
                     held.update(self.demand(work.spec))
             asked = self.demand(spec)
             if any(asked.get(name) and held[name] > amount for name, amount in most.items()):
@@ -292,5 +318,6 @@ class State:
         work.held, work.args = held, dict(command.engine_args or {})
 
 
-def _counts_for(spec: WorkloadsSubmitted, tenant: str) -> bool:
+def counts_for(spec: WorkloadsSubmitted, tenant: str) -> bool:
+    """Whether it is the tenant's work, or that of one below it."""
     return spec.tenant == tenant or spec.tenant.startswith(f"{tenant}/")
