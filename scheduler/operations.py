@@ -111,8 +111,12 @@ class Results:
             self.commands.append(PublishResult(subject=operation_id, outcome="done", operation_id=operation_id))
 
     def refuse(self, subject: str, detail: str, operation_id: str = "") -> None:
-        """Tell whoever asked that the request makes no sense."""
+        """Tell whoever asked that the request makes no sense.
+
+        Where an operation of the id is under way, it is told without one: who waits under it waits for another answer.
+        """
         self._counters.refused += 1
+        operation_id = "" if operation_id in self.operations else operation_id
         self.commands.append(
             PublishResult(subject=subject, outcome="refused", detail=detail, operation_id=operation_id)
         )

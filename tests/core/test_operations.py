@@ -31,6 +31,20 @@ def start(h: Harness, workload_id: str, operation_id: str = "") -> list[Any]:
     return h.step(StartRequested(workload_id=workload_id, operation_id=operation_id))
 
 
+# -- who asks again ----------------------------------------------------------------------------------------------------
+
+
+def test_who_waits_hears_nothing_of_a_request_that_is_made_again_under_the_same_id() -> None:
+    h = with_nodes((2, 2))
+    h.submit("a", 1, 1, operation_id="create")
+    again = spec("a", 1, 1, operation_id="create")
+    assert published(h.step(again)) == [("a", "refused", "")]
+    assert published(h.started("a")) == [("a", "running", "create"), ("create", "done", "create")]
+    h.step(StopRequested(workload_id="a", operation_id="stop"))
+    assert published(stop(h, "a", "stop")) == [("a", "refused", "")]
+    assert published(h.stopped("a")) == [("a", "stopped", "stop"), ("stop", "done", "stop")]
+
+
 # -- exits that leave a workload where it is -------------------------------------------------------------------------
 
 
