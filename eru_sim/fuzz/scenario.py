@@ -22,7 +22,7 @@ PLUGINS = ("affinity", "cpu", "gpu", "images", "labels", "licences", "storage", 
 WORK = (
     "adoption", "budgets", "deadlines", "deployments", "dissociate", "estimates", "gangs", "gang_timeouts", "gates",
     "hold_on_exit", "impatience", "lose", "preemption", "priorities", "reallocs", "refusals", "removals",
-    "replacements", "retries", "stop_start", "tenants",
+    "repeats", "replacements", "retries", "stop_start", "tenants",
 )  # fmt: skip
 NODES = ("capacity", "cordons", "drains", "facts", "fix", "maintenance", "churn", "pools", "reservations")
 DECISIONS = ("discipline", "event_pass", "no_cache", "overcommit", "policy", "policy_changes")

@@ -47,6 +47,7 @@ from scheduler.events import (
     StopRequested,
     Strategy,
     WorkloadAdopted,
+    WorkloadsSubmitted,
 )
 
 Item = TypeVar("Item")
@@ -156,6 +157,8 @@ class World:
             return self._come_back(subject)
         if kind == "heal":
             return self._heal(at_ns, subject)
+        if kind == "repeat":
+            return self._repeat(subject)
         return self._act(at_ns, subject)
 
     # -- faults of machines -------------------------------------------------------------------------------------------
@@ -224,7 +227,24 @@ class World:
         events = self._do(kind, number, at_ns, draw)
         if events:
             self.happened[kind] = self.happened.get(kind, 0) + 1
+            if "repeats" in self.features and (again := self._draw(f"repeat {number}")).random() < 0.3:
+                later_ns = at_ns + again.choice((0, 1, 20)) * SECOND_NS
+                self._plan(later_ns, "repeat", events[0])
         return events
+
+    def _repeat(self, event: AnyEvent) -> list[AnyEvent]:
+        """A user who waits asks again under the same id. What has once been started is never submitted anew."""
+        operation = self.state.operations.get(getattr(event, "operation_id", ""))
+        if operation is None or operation.state != "open":
+            return []
+        if isinstance(event, WorkloadsSubmitted):
+            copies = [
+                w for w in self.state.work.values() if w.spec is event and w.state == "queued" and not w.generation
+            ]
+            if len(copies) < event.count or event.gang_timeout_ns is not None:
+                return []
+        self.machines.note("repeats")
+        return [event]
 
     def _do(self, kind: str, number: int, at_ns: int, draw: random.Random) -> Sequence[AnyEvent]:
         operation_id = f"op{number}"

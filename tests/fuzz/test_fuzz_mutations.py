@@ -308,7 +308,7 @@ MUTATIONS = (
     Mutation("generation", same_generation, 3, with_("drains", "node_loss")),
     Mutation("wrong node", wrong_node, 1),
     Mutation("old generations", believe_old_generations, 5, with_("late", "flaps", "node_loss")),
-    Mutation("timer dropped", drop_a_timer, 5, with_("lost", "stop_start", "removals")),
+    Mutation("timer dropped", drop_a_timer, 10, with_("lost", "stop_start", "removals")),
     Mutation("timer kept", keep_a_timer, 3),
     Mutation("gang left behind", forget_a_gang_member, 10, with_("gangs", "drains")),
     Mutation("no pass", sleep_on, 20, with_("node_loss")),
@@ -316,7 +316,7 @@ MUTATIONS = (
     Mutation("announcement", announce_nothing, 5, with_("reservations", never=PROCESS)),
     Mutation("half a gang", place_half_a_gang, 5, with_("gangs")),
     Mutation("equals", preempt_equals, 10, with_("preemption")),
-    Mutation("budget", miscount_a_budget, 30, with_("budgets", "preemption")),
+    Mutation("budget", miscount_a_budget, 20, with_("budgets", "preemption", never=PROCESS, queue=("priority",))),
     Mutation("lost answer", lose_an_answer, 3, with_("removals")),
     Mutation("snapshot", forgetful_snapshot, 5, with_("core_crashes", "budgets")),
 )

@@ -25,11 +25,11 @@ class Answers:
                 raise Violation(f"{where}: {command.outcome} for {subject}, but nobody has asked", operation_id)
             if operation.state == "refused":
                 require(
-                    command.outcome == "refused" and not operation.results,
+                    command.outcome == "refused" and bool(operation.expected),
                     f"{where} made no sense, but is answered with {command.outcome}",
                     operation_id,
                 )
-                operation.results[subject] = command.outcome
+                operation.expected = (operation.expected or 0) - 1
             elif command.outcome == "done":
                 self._finish_operation(operation_id, operation)
             else:
@@ -55,6 +55,8 @@ class Answers:
             operation_id,
         )
         operation.state = "done"
+        if operation.then is not None:
+            self.state.operations[operation_id] = operation.then
         self.state.rollouts.pop(operation_id, None)
 
     def _leave_rollout(self, operation_id: str, subject: str, outcome: str) -> None:

@@ -157,9 +157,14 @@ class Rollout(msgspec.Struct, kw_only=True):
 
 
 class Operation(msgspec.Struct, kw_only=True):
-    """Who waits for answers. ``expected`` is how many; None where that is not known before they come."""
+    """Who waits for answers. ``expected`` is how many; None where that is not known before they come.
+
+    Where the request made no sense, that many refusals are still due.
+    """
 
     event: AnyEvent
     expected: int | None
     results: dict[str, str] = {}
     state: str = "asked"
+    then: Operation | None = None
+    """What was asked under the same id in the batch in which this is done."""

@@ -45,7 +45,7 @@ def check_empty(state: State) -> None:
 
 
 def _check_operation(state: State, operation_id: str, operation: Operation) -> None:
-    is_told = operation.state != "refused" or bool(operation.results)
+    is_told = operation.state != "refused" or not operation.expected
     require(is_told, f"operation {operation_id} made no sense, and nobody says so", operation_id)
     if operation.state != "open":
         return
@@ -73,7 +73,9 @@ def check_queue(state: State) -> None:
             continue
         if state.over_quota(work.spec, need):
             continue
-        room = {node.node_id: surely_fits(state, work, node) for node in state.nodes.values()}
+        avoided = {node_id for member in gang for node_id in member.avoided}  # a gang avoids what one of it avoids
+        nodes = [node for node in state.nodes.values() if node.node_id not in avoided]
+        room = {node.node_id: surely_fits(state, work, node) for node in nodes}
         where = ", ".join(f"{name} ({copies})" for name, copies in room.items() if copies)
         is_short = sum(room.values()) < max(1, need)
         require(is_short, f"{work.workload_id} waits, but there is room for it: {where}", work.workload_id)

@@ -166,23 +166,45 @@ class State:
     # -- who asks ------------------------------------------------------------------------------------------------------
 
     def refuse(self, event: AnyEvent, operation_id: str) -> None:
-        """A request that makes no sense: it is refused, which is all that there is to it."""
-        if operation_id and operation_id not in self.operations:
-            self.operations[operation_id] = Operation(event=event, expected=0, state="refused")
+        """A request that makes no sense: it is refused, which is all that there is to it.
 
-    def is_answered(self, operation_id: str, outcome: str) -> bool:
-        """Whether somebody is answered so in this batch."""
-        return any(answer.outcome == outcome for answer in self.answers.get(operation_id, ()))
+        Unless somebody waits under the same id: then it is refused without one.
+        """
+        if operation_id and not self._is_under_way(operation_id):
+            last = self._last(operation_id)
+            due = last.expected or 0 if last is not None and last.state == "refused" else 0
+            self._ask(operation_id, Operation(event=event, expected=due + 1, state="refused"))
 
     def open(self, event: AnyEvent, operation_id: str, expected: int | None = 1) -> bool:
         """Whether an operation begins with an event that makes sense; False where its id is taken."""
         if not operation_id:
             return True
+        if self._is_under_way(operation_id):
+            return False
+        self._ask(operation_id, Operation(event=event, expected=expected, state="open"))
+        return True
+
+    def _last(self, operation_id: str) -> Operation | None:
+        known = self.operations.get(operation_id)
+        return known if known is None or known.then is None else known.then
+
+    def _is_under_way(self, operation_id: str) -> bool:
+        """Whether somebody waits under the id. What is done in this batch was done before anybody asked again."""
+        last = self._last(operation_id)
+        if last is None or last.state != "open":
+            return False
+        return last is not self.operations[operation_id] or not self.is_answered(operation_id, "done")
+
+    def _ask(self, operation_id: str, operation: Operation) -> None:
         known = self.operations.get(operation_id)
         if known is not None and known.state == "open":
-            return False
-        self.operations[operation_id] = Operation(event=event, expected=expected, state="open")
-        return True
+            known.then = operation
+        else:
+            self.operations[operation_id] = operation
+
+    def is_answered(self, operation_id: str, outcome: str) -> bool:
+        """Whether somebody is answered so in this batch."""
+        return any(answer.outcome == outcome for answer in self.answers.get(operation_id, ()))
 
     # -- what is due ---------------------------------------------------------------------------------------------------
 

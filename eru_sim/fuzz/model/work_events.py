@@ -260,7 +260,8 @@ class WorkEvents:
             ),
             None,
         )
-        if work is None or told is None or self._is_refused(event.operation_id):
+        is_repeated = work is not None and work.update is not None
+        if work is None or told is None or is_repeated or self._is_refused(event.operation_id):
             self.state.refuse(event, event.operation_id)
             return
         name, node = event.workload_id, self.state.nodes[work.node_id]
