@@ -20,7 +20,10 @@ from backends.real.service.auth import Authenticator
 from backends.real.service.calls import CallLimits, Guard, Translate
 
 MESSAGE_BYTES = 20 * 1024 * 1024
-_IDLE_CHECKS = 4
+_CALLS_PENDING = 1_000_000
+_SWEEP_SECONDS = 1.0
+_SWEEPS = 4
+"""How often a limit is looked at in its time, at least."""
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,12 +72,12 @@ class Server:
         """ValueError names the option that makes no sense."""
         self._options = options
         authenticator = Authenticator(options.users, options.tokens)
-        is_guarded = not authenticator.is_open or (options.tls is not None and bool(options.tls.client_ca))
-        if not (is_guarded or options.is_open or is_local(options.bind)):
+        has_certificates = options.tls is not None and bool(options.tls.client_ca)
+        if not (not authenticator.is_open or has_certificates or options.is_open or is_local(options.bind)):
             raise ValueError(f"bind: {options.bind} can be reached by others; set users, tokens or a client CA")
         self._services = {service.descriptor.full_name: service for service in services}
         translators = {name: service.translate for name, service in self._services.items()}
-        self._guard = Guard(options.limits, authenticator, translators)
+        self._guard = Guard(options.limits, authenticator, translators, has_certificates=has_certificates)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -92,6 +95,9 @@ class Server:
                 ("grpc.max_receive_message_length", options.message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_concurrent_streams", options.connection_calls),
+                # Beyond these the runtime drops calls at random; it is our limits that say so to the caller.
+                ("grpc.server.max_pending_requests", options.limits.calls or _CALLS_PENDING),
+                ("grpc.server.max_pending_requests_hard_limit", options.limits.calls or _CALLS_PENDING),
                 ("grpc.keepalive_time_ms", int(options.keepalive_seconds * 1000)),
                 ("grpc.keepalive_timeout_ms", int(options.keepalive_seconds * 1000)),
                 ("grpc.keepalive_permit_without_calls", 1),
@@ -140,9 +146,12 @@ class Server:
         return len(self._guard.calls)
 
     async def _sweep(self) -> None:
+        limits = self._options.limits
+        bounds = (limits.first_message_seconds, limits.answer_seconds, limits.write_seconds, limits.idle_seconds)
+        period_s = min([_SWEEP_SECONDS, *(bound / _SWEEPS for bound in bounds if bound)])
         while True:
-            await asyncio.sleep(self._options.limits.idle_seconds / _IDLE_CHECKS or 60.0)
-            self._guard.cut_idle()
+            await asyncio.sleep(period_s)
+            self._guard.cut_late()
 
 
 def is_local(bind: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 import msgspec
 
 from backends.real.operations import OperationView, Result
-from backends.real.service.calls import Call
+from backends.real.service.calls import Call, Last, ends_with_last
 from backends.real.service.corerpc.context import REFUSALS, Methods, new_ident
 from backends.real.service.corerpc.deploy import Deployment, NodeChoice, read_deployment
 from backends.real.service.corerpc.errors import NoIds, WireError
@@ -180,15 +180,21 @@ class WorkloadMethods(Methods):
         plan = self.cluster.core.plan(msgspec.structs.replace(event.spec, count=1))
         return str(plan.diagnosis or "one copy fits, but not so many, or not on these nodes")
 
-    async def CreateWorkload(self, request: pb.DeployOptions, call: Call) -> AsyncIterator[pb.CreateWorkloadMessage]:
+    @ends_with_last
+    async def CreateWorkload(
+        self, request: pb.DeployOptions, call: Call
+    ) -> AsyncIterator[pb.CreateWorkloadMessage | Last]:
         """Deploy; one message for each instance, in the order in which they start or fail.
 
         It goes on where the caller goes away.
         """
         asked = read_deployment(request, self.context.wire)
         view = await self.deploy(asked, on_exit="hold")
+        place = 0
         async for result in view:
-            yield await self._created(result, asked.template)
+            place += 1
+            message = await self._created(result, asked.template)
+            yield Last(message) if view.is_done and place == len(view.results) else message
 
     async def deploy(self, asked: Deployment, on_exit: OnExit) -> OperationView:
         """Begin a deployment."""
@@ -259,18 +265,17 @@ class WorkloadMethods(Methods):
             id=workload.workload_id,
             name=name_of(workload),
             success=True,
-            publish=published(template, await self._networks(workload, template), node_address(self.cluster, node_id)),
+            publish=await self._published(workload, template, node_id) if template.publish else None,
             resources=resources_of(self.context, workload),
         )
 
-    async def _networks(self, workload: Workload, template: Template) -> Mapping[str, str]:
-        if not template.publish:
-            return {}
+    async def _published(self, workload: Workload, template: Template, node_id: str) -> Mapping[str, str]:
         try:
             place = self.cluster.instance(workload.workload_id)
-            return (await place.engine.inspect(place.workload_id, place.generation)).networks
+            instance = await place.engine.inspect(place.workload_id, place.generation)
         except REFUSALS:
             return {}
+        return published(template, instance.networks, node_address(self.cluster, node_id))
 
     # -- changes ------------------------------------------------------------------------------------------------------
 
