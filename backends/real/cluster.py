@@ -316,7 +316,6 @@ class LiveCluster:
         """Another core, as this one was before the first batch: to apply the journal to it again."""
         return self._make_core(self.driver.header, None)
 
-    @_whole
     async def ask(
         self,
         operation_id: str,
@@ -330,15 +329,16 @@ class LiveCluster:
         """Have events applied, and return the operation that they begin, once they are durable.
 
         Every event must carry ``operation_id``. With ``template``, that is stored with them; its digest is
-        `digest_of`'s. `Conflict` where an operation of this id is under way.
+        `digest_of`'s. `Conflict` where an operation of this id is under way. A caller that is cancelled takes nothing
+        back.
         """
         if self.operations.find(operation_id) is not None:
             raise Exists(f"operation {operation_id}: there is one already; choose another id")
         view = self.operations.begin(operation_id, keep=keep, kind=kind, subjects=subjects)
         staged = [*records, *self._template_records(template), *self.operations.opening(view)]
         try:
-            await self.driver.submit(*events, records=staged)
-        except BaseException:
+            await self.driver.offer(*events, records=staged)
+        except (DriverStopped, Overloaded):
             if operation_id not in self.core.operations:
                 self.operations.forget(operation_id)
             raise

@@ -21,7 +21,7 @@ from scheduler.ports import ExactPlugin
 
 T = TypeVar("T")
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_LETTER_OF = bytes(ord("a") + byte % 26 for byte in range(256))
 _BUFFERED = 64
 REFUSALS = (Rejected, Missing, Conflict, EngineError)
 """What the cluster says no with."""
@@ -133,7 +133,7 @@ def operation_of(event: AnyEvent) -> str:
 
 def new_ident() -> str:
     """What makes the name of a deployment its own: some letters."""
-    return "".join(_LETTERS[byte % len(_LETTERS)] for byte in secrets.token_bytes(8))
+    return secrets.token_bytes(8).translate(_LETTER_OF).decode()
 
 
 def translate(method: str, error: Exception) -> CallError | None:

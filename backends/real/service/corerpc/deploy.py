@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sized
 from typing import NamedTuple
 
 import msgspec
@@ -97,10 +97,11 @@ def read_deployment(options: pb.DeployOptions, wire: ResourceWire, *, is_capacit
 def read_node_choice(options: pb.DeployOptions) -> NodeChoice:
     """The node filter, or the older fields where it says nothing."""
     chosen = options.node_filter
+    includes, labels = chosen.includes or options.nodenames, chosen.labels or options.nodelabels
     return NodeChoice(
-        includes=tuple(dict.fromkeys(chosen.includes or options.nodenames)),
-        excludes=tuple(dict.fromkeys(chosen.excludes)),
-        labels=dict(chosen.labels or options.nodelabels),
+        includes=tuple(dict.fromkeys(includes)) if includes else (),
+        excludes=tuple(dict.fromkeys(chosen.excludes)) if chosen.excludes else (),
+        labels=dict(labels) if labels else {},
         all=chosen.all,
     )
 
@@ -117,10 +118,10 @@ def read_template(options: pb.DeployOptions) -> Template:
         has_tty=options.open_stdin,
         open_stdin=options.open_stdin,
         labels=_mapping("labels", options.labels),
-        networks={_plain("networks", name): _address(name, ip) for name, ip in options.networks.items()},
-        dns=tuple(_ip("dns", address) for address in options.dns),
+        networks={name: _address(name, ip) for name, ip in _mapping("networks", options.networks).items()},
+        dns=tuple(_ip("dns", address) for address in _texts("dns", options.dns)),
         extra_hosts=_texts("extra_hosts", options.extra_hosts),
-        publish=tuple(str(_port("entrypoint.publish", port)) for port in entry.publish),
+        publish=tuple(str(_port("entrypoint.publish", port)) for port in _texts("entrypoint.publish", entry.publish)),
         sysctls=_mapping("entrypoint.sysctls", entry.sysctls),
         restart=_restart(entry.restart),
         log=_plain("entrypoint.log.type", entry.log.type),
@@ -144,6 +145,8 @@ def read_files(
     """Files by confined path."""
     _few("data", data)
     files: dict[str, File] = {}
+    if not data:
+        return files
     for path, content in sorted(data.items()):
         mode = modes[path].mode if path in modes else 0
         files[confined(path)] = read_file(content, mode, owners.get(path))
@@ -167,6 +170,8 @@ def _command(options: pb.DeployOptions) -> tuple[str, ...]:
 
 
 def _split(field: str, line: str) -> list[str]:
+    if not line:
+        return []
     try:
         return shlex.split(line)
     except ValueError as error:
@@ -222,19 +227,24 @@ def _plain(field: str, text: str) -> str:
     return text
 
 
-def _few(field: str, items: Iterable[object]) -> None:
-    count = sum(1 for _ in items)
-    if count > _ITEMS_MAX:
-        raise WireError(f"{field}: {count} are more than {_ITEMS_MAX}")
+def _few(field: str, items: Sized) -> None:
+    if len(items) > _ITEMS_MAX:
+        raise WireError(f"{field}: {len(items)} are more than {_ITEMS_MAX}")
 
 
-def _texts(field: str, texts: Iterable[str]) -> tuple[str, ...]:
-    kept = tuple(_plain(field, text) for text in texts)
-    _few(field, kept)
-    return kept
+# Most of what can be said is left out; to find that out is cheap, to walk an empty field of a message is not.
+
+
+def _texts(field: str, texts: Collection[str]) -> tuple[str, ...]:
+    if not texts:
+        return ()
+    _few(field, texts)
+    return tuple(_plain(field, text) for text in texts)
 
 
 def _mapping(field: str, texts: Mapping[str, str]) -> dict[str, str]:
+    if not texts:
+        return {}
     _few(field, texts)
     return {_plain(field, name): _plain(field, text) for name, text in sorted(texts.items())}
 

@@ -177,7 +177,11 @@ def _flag(fields: Mapping[str, Any], name: str) -> bool:
 
 def _first(fields: Mapping[str, Any], *names: str) -> Any:
     """The value of the first field that has one; None where none has."""
-    return next((fields[name] for name in names if fields.get(name) not in (None, "", [])), None)
+    for name in names:
+        value = fields.get(name)
+        if value not in (None, "", []):
+            return value
+    return None
 
 
 def _texts(field: str, value: Any) -> list[str]:
