@@ -11,7 +11,7 @@ Renewals and pings are no events; what the core is told are the transitions.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -164,22 +164,25 @@ class Nodes:
 
     async def ping_forever(self) -> None:
         """Ping every engine every so often, and tell the core of nodes that are lost and that return."""
-        slots = asyncio.Semaphore(self._options.pings_at_once)
         while True:
-            nodes = [node_id for node_id in self.endpoints if node_id in self._core.cluster.by_id]
-            await asyncio.gather(*(self._ping(node_id, slots) for node_id in nodes))
+            nodes = iter([node_id for node_id in self.endpoints if node_id in self._core.cluster.by_id])
+            await asyncio.gather(*(self._ping_each(nodes) for _ in range(self._options.pings_at_once)))
             await sleep(self._clock, self._options.ping_ns)
 
-    async def _ping(self, node_id: str, slots: asyncio.Semaphore) -> None:
+    async def _ping_each(self, nodes: Iterator[str]) -> None:
+        for node_id in nodes:
+            await self._ping(node_id)
+            await asyncio.sleep(0)  # a turn for others, where engines answer without being waited for
+
+    async def _ping(self, node_id: str) -> None:
         engine = self._engine_of(node_id)
         if engine is None:
             return
-        async with slots:
-            try:
-                await engine.ping()
-            except EngineError:
-                self._note_silence(node_id)
-                return
+        try:
+            await engine.ping()
+        except EngineError:
+            self._note_silence(node_id)
+            return
         self._note_answer(node_id)
 
     def _note_silence(self, node_id: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import groupby
 
 from backends.real.clock import Clock
 from backends.real.engines.base import Engine
@@ -62,9 +64,7 @@ class SimulatedGateway:
     def execute(self, commands: Iterable[AnyCommand]) -> None:
         """See `Gateway.execute`."""
         execute, now_ns = self.machines.execute, self._clock.now_ns()
-        for command in commands:
-            for completion in execute(command):
-                self._arrange(now_ns, completion)
+        self._arrange(now_ns, [completion for command in commands for completion in execute(command)])
 
     async def survey(self) -> Survey:
         """See `Gateway.survey`. Machines that are down do not answer."""
@@ -96,22 +96,23 @@ class SimulatedGateway:
                 self.machines.expect(workload_id, service)
         elif isinstance(event, WorkloadAdopted):
             self.machines.expect(event.spec.workload_id, service)
-            for completion in self.machines.adopt(event.spec.workload_id, event.node_id, event.generation):
-                self._arrange(self._clock.now_ns(), completion)
+            adopted = self.machines.adopt(event.spec.workload_id, event.node_id, event.generation)
+            self._arrange(self._clock.now_ns(), adopted)
 
-    def _arrange(self, now_ns: int, completion: Completion) -> None:
-        number = self._sequence
-        self._sequence += 1
-        self._pending[number] = completion.event
-        self._clock.call_at(now_ns + completion.delay_ns, self._deliver(number))
+    def _arrange(self, now_ns: int, completions: Sequence[Completion]) -> None:
+        """Have completions delivered when they are due: those that follow each other and are due together, together."""
+        for delay_ns, group in groupby(completions, key=lambda completion: completion.delay_ns):
+            first = self._sequence
+            for completion in group:
+                self._pending[self._sequence] = completion.event
+                self._sequence += 1
+            self._clock.call_at(now_ns + delay_ns, partial(self._deliver, range(first, self._sequence)))
 
-    def _deliver(self, number: int) -> Callable[[], None]:
-        def deliver() -> None:
+    def _deliver(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
             event = self._pending.pop(number)
             for _ in range(self.machines.observe(event)):
                 self._report(event)
-
-        return deliver
 
     def _overlay(self, found: dict[str, dict[tuple[str, int], Found]], event: AnyEvent) -> None:
         """What will still be answered is on its way."""

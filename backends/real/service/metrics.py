@@ -38,6 +38,7 @@ class ServiceMetrics:
         self._commands = Counter("eru_commands", "Commands by type.", ["type"], registry=registry)
         self._results = Counter("eru_results", "Published results by outcome.", ["outcome"], registry=registry)
         self._calls = Counter("eru_calls", "Calls by method and status.", ["method", "status"], registry=registry)
+        self._of_calls: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._call_seconds = Histogram("eru_call_seconds", "How long calls took.", ["method"], registry=registry)
         registry.register(self)
         cluster.driver.measured = self._measured
@@ -75,17 +76,23 @@ class ServiceMetrics:
         self._commit.observe(measure.commit_s)
 
     def _committed(self, at_ns: int, events: Sequence[AnyEvent], commands: Sequence[AnyCommand]) -> None:
-        for event in events:
-            self._events.labels(type(event).__name__).inc()
-        for command in commands:
-            self._commands.labels(type(command).__name__).inc()
-            if isinstance(command, PublishResult):
-                self._results.labels(command.outcome).inc()
+        for kind, count in Count(map(type, events)).items():
+            self._events.labels(kind.__name__).inc(count)
+        for kind, count in Count(map(type, commands)).items():
+            self._commands.labels(kind.__name__).inc(count)
+        results = Count(command.outcome for command in commands if type(command) is PublishResult)
+        for outcome, count in results.items():
+            self._results.labels(outcome).inc(count)
 
     def _ended(self, method: str, status: int, seconds: float) -> None:
-        name = "OK" if status == 0 else Status(status).name if status in set(Status) else str(status)
-        self._calls.labels(method, name).inc()
-        self._call_seconds.labels(method).observe(seconds)
+        known = self._of_calls.get((method, status))
+        if known is None:
+            name = "OK" if status == 0 else Status(status).name if status in set(Status) else str(status)
+            known = self._calls.labels(method, name), self._call_seconds.labels(method)
+            self._of_calls[method, status] = known
+        count, took = known
+        count.inc()
+        took.observe(seconds)
 
 
 class MetricsServer:
