@@ -293,11 +293,10 @@ class CoreState:
             self.engine_args.note_told(ids)
 
     def _hold_copies(self, request_class: RequestClass, shares: Shares) -> None:
-        if shares.assignments is None:
-            claim = self.resources.uniform_claim(request_class)
-            if claim is not None:
-                self.ledger.hold_many(shares.rows, shares.counts, claim)
-                return
+        claim = self.resources.uniform_claim(request_class) if shares.assignments is None else None
+        if claim is not None and shares.counts.sum() > 1:
+            self.ledger.hold_many(shares.rows, shares.counts, claim)
+            return
         asked = request_class.asked
         same = asked.uniform if asked is not None else None
         for place, (row, count) in enumerate(zip(shares.rows.tolist(), shares.counts.tolist(), strict=True)):

@@ -129,6 +129,10 @@ def _auto(need: int, candidates: Candidates, limit: int, most: int) -> Int64Arra
     Those with the most capacity remaining are lifted first.
     """
     _require(need, candidates.capacity, most)
+    if need == 1 and not limit and not candidates.count.any():
+        plan = np.zeros_like(candidates.capacity)
+        plan[np.argmax(candidates.capacity)] = 1
+        return plan
     room = np.minimum(candidates.capacity, need)
     if limit:
         room = np.minimum(room, np.maximum(limit - candidates.count, 0))
