@@ -122,6 +122,7 @@ def serve(
 ) -> None:
     """Serve: decide where workloads run, and have engines run them. SIGTERM stops it gracefully."""
     from backends.real.logging_setup import set_up_logs
+    from eru_sim.live import runtime
     from eru_sim.live.service import Settings
     from eru_sim.live.service import serve as run
     from eru_sim.options import parse_duration_ns, parse_overcommit
@@ -154,7 +155,7 @@ def serve(
     if plugin:
         settings = msgspec.structs.replace(settings, plugins=tuple(_plugin(text) for text in plugin))
     set_up_logs(log_format)  # type: ignore[arg-type] # checked above
-    asyncio.run(run(settings, announce=_announce))
+    runtime.run(run(settings, announce=_announce))
 
 
 def _announce(line: str) -> None:

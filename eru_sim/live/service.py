@@ -27,6 +27,7 @@ from backends.real.stores.base import StoreError
 from eru_sim.errors import EruError
 from eru_sim.live.composition import PLUGINS, connector, live_config, real_cluster, simulated_cluster
 from eru_sim.live.recording import Recording
+from eru_sim.live.runtime import settle_memory
 from eru_sim.options import choose_policy, choose_queue, parse_engine
 from scheduler.config import PluginConfig, QueueConfig
 from scheduler.core import ContractError
@@ -160,6 +161,7 @@ async def _serve(
             host, _, port = settings.metrics.rpartition(":")
             await metrics.start(host.strip("[]"), int(port))
         await server.start()
+        settle_memory()
         _log.info("serving", address=server.address, metrics=metrics.address, core=cluster.core_id)
         announce(f"serving on {server.address}" + (f", metrics on {metrics.address}" if settings.metrics else ""))
         await _until_stopped(cluster, stopping)
