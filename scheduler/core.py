@@ -192,7 +192,8 @@ class Core:
     def capacity(self, spec: WorkloadsSubmitted) -> Capacity:
         """How many copies of ``spec`` fit now, whatever its ``count``. ValueError where the request makes no sense."""
         capacities = self.planner.capacities(self.state.admit(spec))
-        nodes = {self.cluster.nodes[row].node_id: int(capacities[row]) for row in np.flatnonzero(capacities).tolist()}
+        rows, known = np.flatnonzero(capacities), self.cluster.nodes
+        nodes = {known[row].node_id: count for row, count in zip(rows.tolist(), capacities[rows].tolist(), strict=True)}
         return Capacity(nodes, total_capacity(capacities))
 
     def reservations(self) -> list[Reserved]:

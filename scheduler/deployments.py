@@ -81,7 +81,8 @@ class Deployments:
             named = np.zeros_like(allowed)
             named[[cluster.by_id[node_id].row for node_id in event.node_ids]] = True
             allowed &= named
-        allowed[[cluster.by_id[node_id].row for node_id in event.excluded_node_ids]] = False
+        if event.excluded_node_ids:
+            allowed[[cluster.by_id[node_id].row for node_id in event.excluded_node_ids]] = False
         allowed[self.planner.reservations.closed_rows(request_class)] = False
         return np.flatnonzero(allowed)
 
@@ -89,14 +90,16 @@ class Deployments:
         self, event: DeploymentRequested, request_class: RequestClass, rows: Int64Array, capacity: Int64Array
     ) -> Candidates:
         """``rows`` with their capacities, as the strategy sees them."""
-        count = np.zeros(self.state.cluster.row_count, dtype=np.int64)
-        spec = event.spec
-        for row, number in self.state.apps.get((spec.app, spec.entrypoint), {}).items():
-            count[row] = number
+        count = np.zeros(len(rows), dtype=np.int64)
+        copies = self.state.apps.get((event.spec.app, event.spec.entrypoint))
+        if copies:
+            by_row = np.zeros(self.state.cluster.row_count, dtype=np.int64)
+            by_row[list(copies)] = list(copies.values())
+            count = by_row[rows]
         usage = rate = np.zeros(len(rows))
         if event.strategy in ("global", "drained"):
             usage, rate = (column[rows] for column in self.planner.usage(request_class))
-        return Candidates(capacity, count[rows], usage, rate)
+        return Candidates(capacity, count, usage, rate)
 
     # -- coupled copies -----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar
 
@@ -102,11 +103,12 @@ class SqliteStore:
         statements: list[tuple[str, Sequence[tuple[object, ...]]]] = []
         if written:
             statements.append(("INSERT INTO batches VALUES (?, ?, ?)", written))
-        for table, key, data in records:
-            if data is None:
-                statements.append(("DELETE FROM records WHERE kind = ? AND key = ?", [(table, key)]))
+        for is_gone, group in groupby(records, key=lambda record: record.data is None):
+            if is_gone:
+                rows = [(table, key) for table, key, _ in group]
+                statements.append(("DELETE FROM records WHERE kind = ? AND key = ?", rows))
             else:
-                statements.append(("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", [(table, key, data)]))
+                statements.append(("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", list(group)))
         await self._call(self._write, statements)
 
     async def save(self, snapshot: Saved) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from backends.real.cluster import Conflict, Exists, Missing, Rejected
 from backends.real.operations import OperationView
-from backends.real.service.calls import Call
+from backends.real.service.calls import Call, Last, ends_with_last
 from backends.real.service.eru_v1 import reading, writing
 from backends.real.service.eru_v1.context import Methods
 from backends.real.service.eru_v1.words import number
@@ -121,13 +121,16 @@ class PlacingMethods(Methods):
         views = self.cluster.operations.under_way()
         return pb.ListOperationsResponse(operations=[writing.operation(self.cluster, view) for view in views])
 
-    async def WatchOperation(self, request: pb.WatchOperationRequest, call: Call) -> AsyncIterator[pb.OperationUpdate]:
+    @ends_with_last
+    async def WatchOperation(
+        self, request: pb.WatchOperationRequest, call: Call
+    ) -> AsyncIterator[pb.OperationUpdate | Last]:
         """All results, as they become durable."""
         view = self._view(request.operation_id)
         call.is_watch = True
         async for result in view:
             yield pb.OperationUpdate(result=writing.result(result))
-        yield pb.OperationUpdate(is_done=True)
+        yield Last(pb.OperationUpdate(is_done=True))
 
     async def CancelOperation(self, request: pb.CancelOperationRequest, call: Call) -> pb.Operation:
         """Take back what has not come to its end."""
