@@ -23,7 +23,7 @@ import structlog
 from backends.real import restarts, tombstones
 from backends.real import template as templates
 from backends.real.clock import Clock, sleep
-from backends.real.driver import DriverOptions, LiveDriver, Overloaded
+from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overloaded
 from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, EngineInfo, Unreachable
 from backends.real.gateway import Gateway
 from backends.real.meta import generation_said
@@ -337,7 +337,10 @@ class LiveCluster:
         view = self.operations.begin(operation_id, keep=keep, kind=kind, subjects=subjects)
         staged = [*records, *self._template_records(template), *self.operations.opening(view)]
         try:
-            await self.driver.offer(*events, records=staged)
+            durable = self.driver.offer(*events, records=staged)
+            if template is not None:
+                self._templates[self.digest_of(template)] = template
+            await durable
         except (DriverStopped, Overloaded):
             if operation_id not in self.core.operations:
                 self.operations.forget(operation_id)
@@ -412,10 +415,7 @@ class LiveCluster:
             return []
         encoded = template.encode()
         digest = templates.digest(encoded)
-        if digest in self._templates:
-            return []
-        self._templates[digest] = template
-        return [Record("templates", digest, encoded)]
+        return [] if digest in self._templates else [Record("templates", digest, encoded)]
 
     async def template(self, digest: str) -> Template:
         """A template by its digest, "" for one that says nothing; `Missing` where there is none."""

@@ -10,6 +10,7 @@ import pytest
 from live_kit import deployment, machines, request, running
 
 from backends.real.cluster import Conflict, Missing, Rejected
+from backends.real.driver import DriverOptions, Overloaded
 from backends.real.nodes import Endpoint
 from backends.real.stores.base import StoreError
 from backends.real.stores.sqlite import SqliteStore
@@ -44,6 +45,23 @@ def test_a_deployment_is_answered_copy_by_copy_and_survives_a_restart(tmp_path: 
             assert [workload.workload_id for workload in cluster.list_workloads(app="web")] == [
                 f"web/{i}" for i in range(6)
             ]
+
+    asyncio.run(scenario())
+
+
+def test_a_template_that_found_no_room_in_the_inbox_is_stored_with_what_asks_for_it_next(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        outliving, template = machines(), Template(command=("sleep", "1"))
+        async with running(tmp_path, machines=outliving) as cluster:
+            digest = cluster.digest_of(template)
+            spec = request(cluster, "web", 1, operation_id="op", template=digest)
+            cluster.driver.options = DriverOptions(inbox_max=0)
+            with pytest.raises(Overloaded):
+                await cluster.ask("op", deployment(spec), template=template)
+            cluster.driver.options = DriverOptions()
+            await (await cluster.ask("op", deployment(spec), template=template)).done()
+        async with running(tmp_path, machines=outliving) as cluster:
+            assert (await cluster.template(digest)).command == ("sleep", "1")
 
     asyncio.run(scenario())
 

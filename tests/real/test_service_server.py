@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from toy_service_kit import ExpectedError, code_of, pb, run, serving
 
 from backends.real.service.auth import Authenticator
-from backends.real.service.calls import CallLimits
+from backends.real.service.calls import CallLimits, Last, ends_with_last
 from backends.real.service.errors import CallError, Status, detail
 from backends.real.service.limits import OpenCalls, TokenBuckets
 from backends.real.service.pb.corerpc_pb2_grpc import CoreRPCStub
@@ -244,6 +244,53 @@ def test_calls_a_second_and_calls_at_a_time_are_bounded():
             assert (await code_of(client.Info(pb.Empty())))[0] is grpc.StatusCode.OK
             held[1].cancel()
             await asyncio.gather(*readers, return_exceptions=True)
+
+    run(test)
+
+
+def test_more_calls_at_once_than_the_runtime_lets_wait_are_all_answered():
+    async def test():
+        limits = CallLimits(calls_per_second=0, client_calls=0)
+        async with serving(limits, connection_calls=2000) as server:
+            codes = await asyncio.gather(*(code_of(stub(server).Info(pb.Empty())) for _ in range(2000)))
+            assert {code for code, _ in codes} == {grpc.StatusCode.OK}
+
+    run(test)
+
+
+def test_a_stream_that_knows_its_end_sends_the_last_message_with_the_status():
+    @ends_with_last
+    async def two(request, call):
+        yield pb.Node(name="one")
+        yield Last(pb.Node(name="two"))
+
+    @ends_with_last
+    async def one(request, call):
+        yield Last(pb.NodeResource(name="one"))
+
+    @ends_with_last
+    async def fails(request, call):
+        yield pb.ListImageMessage(nodename="one")
+        raise ExpectedError("then nothing")
+
+    @ends_with_last
+    async def forgets(request, call):
+        yield pb.CacheImageMessage(message="one")
+
+    async def test():
+        methods = {"ListPodNodes": two, "GetPodResource": one, "ListImage": fails, "CacheImage": forgets}
+        async with serving(methods=methods) as server:
+            client = stub(server)
+            assert [node.name async for node in client.ListPodNodes(pb.ListNodesOptions())] == ["one", "two"]
+            assert [node.name async for node in client.GetPodResource(pb.GetPodOptions())] == ["one"]
+            failed = client.ListImage(pb.ListImageOptions())
+            assert (await failed.read()).nodename == "one"
+            assert (await code_of(failed))[1] == "ListImage: then nothing"
+            with capture_logs() as logs:
+                assert (await code_of(client.CacheImage(pb.CacheImageOptions())))[0] is grpc.StatusCode.INTERNAL
+            assert len(logs) == 1
+            while server.open_calls:
+                await asyncio.sleep(0.01)
 
     run(test)
 
