@@ -12,6 +12,7 @@ import contextlib
 import ssl
 import struct
 from collections.abc import Awaitable, Callable, Iterator
+from typing import cast
 
 _LIMIT_BYTES = 1 << 17
 _READ_BYTES = 1 << 16
@@ -164,8 +165,7 @@ class Channel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
 
     def data_received(self, data: bytes) -> None:
         """Something came."""
