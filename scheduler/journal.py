@@ -85,15 +85,16 @@ class DecisionDigest:
 
     def add(self, at_ns: int, commands: list[AnyCommand]) -> None:
         """Take in the placements among the commands of one batch."""
-        placed, told, last = "", "", None
+        placed: list[str] = []
+        told, last = "", None
         for command in commands:
             if type(command) is StartWorkload:
                 if command.engine_args is not last:
                     last = command.engine_args
                     told = _canonical(last).decode() if last else ""
-                placed += f"{at_ns} {command.workload_id} {command.generation} {command.node_id}{told}\n"
+                placed.append(f"{at_ns} {command.workload_id} {command.generation} {command.node_id}{told}\n")
         if placed:
-            self.state = _hash(self.state, placed.encode())
+            self.state = _hash(self.state, "".join(placed).encode())
 
     def hexdigest(self) -> str:
         """The digest so far."""

@@ -1,21 +1,24 @@
 """The SimPy driver: SimPy carries time, the core decides, the simulated engine answers.
 
-Theory of operation. The driver owns the loop: it lets SimPy deliver everything of one instant into an inbox, steps
-the core once with it, journals the batch, and hands the commands to the engine, whose completions become SimPy
-timeouts. A completion without delay is due at the same instant and so makes the next batch of that instant. What is
-pending is data (`pending`), never the state of a generator.
+Theory of operation. The driver owns the loop. What is pending is data: an agenda ordered by instant and then by the
+number that everything gets when it is scheduled. Everything of one instant is delivered into an inbox, the core steps
+once with it, the batch is journalled, and the commands are handed to the engine, whose completions go to the agenda. A
+completion without delay is due at the same instant and so makes the next batch of that instant. Only where the next
+instant is a later one does time pass, and that is one SimPy timeout.
 
-Whatever is due at one instant is delivered in the order in which it was scheduled, and all of it is numbered in that
-order. So a driver that loads what another one dumped schedules the same things again by number, reads its feed up to
-where the other was, and goes on as that one would have.
+So a driver that loads the agenda that another one dumped, and reads its feed up to where the other was, goes on as that
+one would have.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from hashlib import blake2b
+from heapq import heapify, heappop, heappush
 from itertools import islice
+from operator import itemgetter
 from typing import Protocol
 
 import msgspec
@@ -73,6 +76,13 @@ class DriverState(msgspec.Struct, kw_only=True):
     arrival: tuple[int, int, bytes] | None
 
 
+class _Own(Enum):
+    """What the driver itself has on the agenda."""
+
+    ARRIVAL = 1
+    ALARM = 2
+
+
 class SimDriver:
     """Runs one core in simulated time. The core, the engine and the journal are the caller's."""
 
@@ -87,22 +97,25 @@ class SimDriver:
         self.core = core
         self.engine = engine
         self.journal = journal
-        self.pending: dict[int, tuple[int, AnyEvent]] = {}
-        """By sequence number: when what is due. Later than now, or at this instant and not yet delivered."""
         self.observers = list(observers)
         """Called after every step, in order, when everything that follows from the step is pending."""
         self._environment = simpy.Environment()
-        self._timeout = self._environment.timeout
-        self._due_callback = self._on_due
-        self._inbox: list[AnyEvent] = []
+        self.now_ns = 0
+        """Where simulated time is. For reading only."""
+        self._agenda: list[tuple[int, int, AnyEvent | _Own]] = []
+        """A heap: when what is due, its number, and what."""
         self._feed: Iterator[Arrival] = iter(())
         self._next_arrival: Arrival | None = None
-        self._arrival_sequence = 0
         self._arrived = 0
         self._loaded: DriverState | None = None
         self._sequence = 0
         self._alarms: dict[int, int] = {}
         self._alarm_ns: float = math.inf
+
+    def pending(self) -> list[tuple[int, int, AnyEvent]]:
+        """Number, instant and event of every completion that is due, in the order in which they were scheduled."""
+        entries = ((number, at_ns, event) for at_ns, number, event in self._agenda if not isinstance(event, _Own))
+        return sorted(entries, key=itemgetter(0))
 
     def run(self, feed: Iterable[Arrival], horizon_ns: int | None = None) -> int:
         """Run until nothing is left to happen, or through ``horizon_ns``; return the instant of the end.
@@ -119,88 +132,82 @@ class SimDriver:
             self._arm_arrival()
         else:
             self._find_arrival(self._loaded)
-        peek, step = self._environment.peek, self._environment.step
-        last_ns = float("inf") if horizon_ns is None else horizon_ns
-        at_ns, due = 0, peek()
-        while due <= last_ns and due != float("inf"):
-            at_ns = int(due)
-            step()
-            due = peek()
-            if due != at_ns and self._inbox:
-                self._step(at_ns)
-                due = peek()
+        agenda, observe = self._agenda, self.engine.observe
+        last_ns = math.inf if horizon_ns is None else horizon_ns
+        while agenda and agenda[0][0] <= last_ns:
+            at_ns = agenda[0][0]
+            if at_ns > self.now_ns:
+                self._let_pass(at_ns - self.now_ns)
+            inbox: list[AnyEvent] = []
+            while agenda and agenda[0][0] == at_ns:
+                _, number, what = heappop(agenda)
+                if what is _Own.ARRIVAL:
+                    self._on_arrival(inbox)
+                elif what is _Own.ALARM:
+                    self._on_alarm(number, inbox)
+                else:
+                    times = observe(what)
+                    if times:
+                        inbox.append(what)
+                        inbox.extend([what] * (times - 1))
+            if inbox:
+                self._step(at_ns, inbox)
         return self.core.at_ns if horizon_ns is None else horizon_ns
 
-    def _step(self, at_ns: int) -> None:
-        events, self._inbox = self._inbox, []
+    def _let_pass(self, delay_ns: int) -> None:
+        """Have SimPy go on to the next instant."""
+        self._environment.timeout(delay_ns)
+        self._environment.step()
+        self.now_ns += delay_ns
+
+    def _step(self, at_ns: int, events: list[AnyEvent]) -> None:
         commands = self.core.step(at_ns, events)
         self.journal.append(at_ns, events, commands)
         execute = self.engine.execute
         for command in commands:
             for completion in execute(command):
-                self._schedule(at_ns, completion)
+                self._schedule(at_ns + completion.delay_ns, completion.event)
         if self.core.wakeup_bound_ns < self._alarm_ns:
-            self._arm_alarm(at_ns)
+            self._arm_alarm()
         for observer in self.observers:
             observer(at_ns, events, commands)
 
-    def _schedule(self, at_ns: int, completion: Completion) -> None:
+    def _schedule(self, at_ns: int, what: AnyEvent | _Own) -> None:
         sequence = self._sequence
         self._sequence = sequence + 1
-        delay_ns = completion.delay_ns
-        self.pending[sequence] = (at_ns + delay_ns, completion.event)
-        self._timeout(delay_ns, sequence).callbacks.append(self._due_callback)
+        heappush(self._agenda, (at_ns, sequence, what))
 
-    def _on_due(self, timeout: simpy.Event) -> None:
-        _, event = self.pending.pop(timeout.value)  # type: ignore[arg-type]
-        times = self.engine.observe(event)
-        if times:
-            self._inbox.append(event)
-            if times > 1:
-                self._inbox.extend([event] * (times - 1))
-
-    def _arm_alarm(self, at_ns: int) -> None:
+    def _arm_alarm(self) -> None:
         wakeup_ns = self.core.next_wakeup_ns
         if wakeup_ns is not None and wakeup_ns < self._alarm_ns:
-            wakeup_ns = max(wakeup_ns, at_ns)
-            self._alarm_ns = wakeup_ns
-            self._alarms[self._sequence] = wakeup_ns
-            self._timeout(wakeup_ns - at_ns, self._sequence).callbacks.append(self._on_alarm)
-            self._sequence += 1
+            wakeup_ns = max(wakeup_ns, self.now_ns)
+            self._alarm_ns = self._alarms[self._sequence] = wakeup_ns
+            self._schedule(wakeup_ns, _Own.ALARM)
 
-    def _on_alarm(self, timeout: simpy.Event) -> None:
-        del self._alarms[timeout.value]  # type: ignore[arg-type]
+    def _on_alarm(self, number: int, inbox: list[AnyEvent]) -> None:
+        del self._alarms[number]
         self._alarm_ns = min(self._alarms.values(), default=math.inf)
-        at_ns = int(self._environment.now)
         wakeup_ns = self.core.next_wakeup_ns
-        if wakeup_ns is not None and wakeup_ns <= at_ns:
-            self._inbox.append(TimerFired())
+        if wakeup_ns is not None and wakeup_ns <= self.now_ns:
+            inbox.append(TimerFired())
         else:
-            self._arm_alarm(at_ns)
-
-    @property
-    def now_ns(self) -> int:
-        """Where simulated time is."""
-        return int(self._environment.now)
+            self._arm_alarm()
 
     # -- arrivals ---------------------------------------------------------------------------------------------------
 
     def _arm_arrival(self) -> None:
         if self._next_arrival is not None:
             self._arrival_sequence = self._sequence
-            self._sequence += 1
-            delay_ns = self._next_arrival.at_ns - int(self._environment.now)
-            self._environment.timeout(delay_ns).callbacks.append(self._on_arrival)
+            self._schedule(self._next_arrival.at_ns, _Own.ARRIVAL)
 
-    def _on_arrival(self, _: simpy.Event) -> None:
-        now = int(self._environment.now)
+    def _on_arrival(self, inbox: list[AnyEvent]) -> None:
         arrival, arrived = self._next_arrival, 0
-        while arrival is not None and arrival.at_ns == now:
+        while arrival is not None and arrival.at_ns == self.now_ns:
             event = arrival.event
             if arrival.service is not None:
                 self._expect(event, arrival.service)
             self.engine.observe(event)
-            self._inbox.append(event)
+            inbox.append(event)
             arrived += 1
             arrival = next(self._feed, None)
         self._arrived += arrived
@@ -220,7 +227,7 @@ class SimDriver:
         elif isinstance(event, WorkloadAdopted):
             self.engine.expect(event.spec.workload_id, service)
             for completion in self.engine.adopt(event.spec.workload_id, event.node_id, event.generation):
-                self._schedule(int(self._environment.now), completion)
+                self._schedule(self.now_ns + completion.delay_ns, completion.event)
 
     # -- state ------------------------------------------------------------------------------------------------------
 
@@ -228,9 +235,9 @@ class SimDriver:
         """Return what is before the driver as MessagePack. For observers only: no other time is between two steps."""
         arrival = self._next_arrival
         state = DriverState(
-            at_ns=int(self._environment.now),
+            at_ns=self.now_ns,
             sequence=self._sequence,
-            pending=[(number, at_ns, event) for number, (at_ns, event) in self.pending.items()],
+            pending=self.pending(),
             alarms=list(self._alarms.items()),
             alarm_ns=None if self._alarm_ns == math.inf else int(self._alarm_ns),
             arrived=self._arrived,
@@ -243,29 +250,26 @@ class SimDriver:
         in order, each with its instant; what has been due meanwhile is due at once. This driver must not have run.
         """
         self._environment = simpy.Environment(at_ns)
-        self._timeout = self._environment.timeout
+        self.now_ns = at_ns
         for due_ns, event in pending:
-            self._schedule(at_ns, Completion(max(0, due_ns - at_ns), event))
-        self._arm_alarm(at_ns)
+            self._schedule(max(at_ns, due_ns), event)
+        self._arm_alarm()
 
     def load(self, data: bytes) -> None:
         """Take over what another driver dumped; this one must not have run. msgspec.DecodeError for other data."""
         state = msgspec.msgpack.decode(data, type=DriverState)
         self._environment = simpy.Environment(state.at_ns)
-        self._timeout = self._environment.timeout
+        self.now_ns = state.at_ns
         self._loaded = state if state.sequence else None  # with no number given, it had not begun
         self._sequence = state.sequence
         self._alarms = dict(state.alarms)
         self._alarm_ns = math.inf if state.alarm_ns is None else state.alarm_ns
-        self.pending = {number: (at_ns, event) for number, at_ns, event in state.pending}
-        due: list[tuple[int, int, Callable[[simpy.Event], None]]]
-        due = [(number, at_ns, self._due_callback) for number, at_ns, _ in state.pending]
-        due += [(number, at_ns, self._on_alarm) for number, at_ns in state.alarms]
+        self._agenda = [(at_ns, number, event) for number, at_ns, event in state.pending]
+        self._agenda += [(at_ns, number, _Own.ALARM) for number, at_ns in state.alarms]
         if state.arrival is not None:
-            due.append((*state.arrival[:2], self._on_arrival))
-        due.sort(key=lambda entry: entry[0])
-        for number, at_ns, callback in due:
-            self._timeout(at_ns - state.at_ns, number).callbacks.append(callback)
+            number, at_ns, _ = state.arrival
+            self._agenda.append((at_ns, number, _Own.ARRIVAL))
+        heapify(self._agenda)
 
     def _find_arrival(self, state: DriverState) -> None:
         """Read the feed up to where the state was dumped."""

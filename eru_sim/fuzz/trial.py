@@ -232,7 +232,7 @@ class Trial:
         self.commands_left = None
         downtime_ns = int(self.draw.choice((0, 0, 1, 5, 40, 4000)) * self.draw.random() * SECOND_NS)
         at_ns = max(self.model.state.at_ns, int(driver.now_ns)) + downtime_ns
-        pending = [driver.pending[number] for number in sorted(driver.pending)]
+        pending = [(at_ns, event) for _, at_ns, event in driver.pending()]
         if crash.kind == "clock_jumps":
             return at_ns, pending
         expected = self._dump if crash.lost else snapshot.dump(self.core)

@@ -194,7 +194,7 @@ def test_stop_and_start_through_the_driver() -> None:
     assert (12, "WorkloadStopped") in seen
     assert (71, "WorkloadExited") in seen
     assert (32, "WorkloadStopped") in seen
-    assert not driver.pending
+    assert not driver.pending()
 
 
 def test_what_is_pending_is_data() -> None:
@@ -206,7 +206,7 @@ def test_what_is_pending_is_data() -> None:
         Arrival(20 * S, WorkloadsSubmitted(workload_id="x", request=(1, 1)), Service(5 * S)),
     ]
     assert driver.run(feed, horizon_ns=3 * S) == 3 * S
-    assert [(at_ns / S, type(event).__name__) for at_ns, event in driver.pending.values()] == [(6, "WorkloadExited")]
+    assert [(at_ns / S, type(event).__name__) for _, at_ns, event in driver.pending()] == [(6, "WorkloadExited")]
 
 
 def test_an_engine_answers_a_repeated_command_and_starts_nothing_twice() -> None:
