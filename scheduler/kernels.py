@@ -21,6 +21,8 @@ from scheduler.types import BoolArray, FloatArray, Int64Array, MaskArray
 
 BLOCK = 128
 """Rows a block, of both the scan and the block maxima of a cached score column."""
+ORDER_BLOCK = 32
+"""Rows a block of those that are kept in the order of a policy."""
 
 Function = TypeVar("Function")
 
@@ -176,6 +178,153 @@ def index_blocks(scores: FloatArray, block_best: Int64Array, row_count: int) -> 
     """Find the best row of every block anew."""
     for low in range(0, row_count, BLOCK):
         block_best[low // BLOCK] = _best_in_block(scores, low, min(BLOCK, row_count - low))
+
+
+@_compiled
+def reorder_rows(
+    order: Int64Array,
+    values: FloatArray,
+    ordered_free: Int64Array,
+    block_free: Int64Array,
+    changed: Int64Array,
+    is_changed: MaskArray,
+    counts: Int64Array,
+    free: Int64Array,
+    weights: FloatArray,
+) -> float:
+    """Put the changed rows where they belong in the order of all rows; return a bound of all values, without sign.
+
+    The value of a row is ``sum over d of weights[d] * free[d]``; ``order`` has rows by falling value, ties by rank, and
+    ``values`` theirs, ``ordered_free`` (dimensions, rows) what they have free, and ``block_free`` (blocks, dimensions)
+    the most that any of `ORDER_BLOCK` of them has. ``counts`` tells how many rows are in ``order`` and in ``changed``;
+    ``is_changed`` (rows,) marks the latter.
+    """
+    dimensions = free.shape[0]
+    changed_count = counts[1]
+    moved = np.sort(changed[:changed_count])
+    moved_values = np.zeros(changed_count)
+    for d in range(dimensions):
+        for i in range(changed_count):
+            moved_values[i] += weights[d] * free[d, moved[i]]
+    places = np.argsort(-moved_values, kind="mergesort")
+    kept = 0
+    for i in range(counts[0]):
+        if is_changed[order[i]] == 0:
+            order[kept], values[kept] = order[i], values[i]
+            kept += 1
+    total = kept + changed_count
+    at, left = kept - 1, changed_count - 1
+    for i in range(total - 1, -1, -1):
+        row, value = -1, 0.0
+        if left >= 0:
+            row, value = moved[places[left]], moved_values[places[left]]
+        if left < 0 or (at >= 0 and (values[at] < value or (values[at] == value and order[at] > row))):
+            order[i], values[i] = order[at], values[at]
+            at -= 1
+        else:
+            order[i], values[i] = row, value
+            is_changed[row] = 0
+            left -= 1
+    counts[0], counts[1] = total, 0
+    bound = 0.0
+    for d in range(dimensions):
+        largest = 0.0
+        for block in range((total + ORDER_BLOCK - 1) // ORDER_BLOCK):
+            most = np.iinfo(np.int64).min
+            for i in range(block * ORDER_BLOCK, min((block + 1) * ORDER_BLOCK, total)):
+                amount = ordered_free[d, i] = free[d, order[i]]
+                most = max(most, amount)
+                largest = max(largest, abs(float(amount)))
+            block_free[block, d] = most
+        bound += abs(weights[d]) * largest
+    return bound
+
+
+@_compiled
+def best_in_order(
+    order: Int64Array,
+    values: FloatArray,
+    ordered_free: Int64Array,
+    block_free: Int64Array,
+    changed: Int64Array,
+    is_changed: MaskArray,
+    counts: Int64Array,
+    bound: float,
+    free: Int64Array,
+    need: Int64Array,
+    weights: FloatArray,
+    mask: MaskArray,
+    change_log: Int64Array,
+    seen: int,
+    version: int,
+    changes_max: int,
+) -> int:
+    """Take note of the rows logged since ``seen``, and return the best row; -2 if more than ``changes_max`` changed.
+
+    The arguments before ``free`` are what `reorder_rows` made; rows that have changed since are looked at one by one.
+    The others come by falling value, which is their score but for a constant and for rounding: when the value of the
+    next one is so low that rounding cannot make up for it, the best has been found.
+    """
+    count = counts[1]
+    for entry in range(seen, version):
+        row = change_log[entry & (change_log.shape[0] - 1)]
+        if is_changed[row] == 0:
+            is_changed[row] = 1
+            changed[count] = row
+            count += 1
+    counts[1] = count
+    if count > changes_max:
+        return -2
+    dimensions = free.shape[0]
+    best, best_at = -np.inf, -1
+    for i in range(count):
+        row = changed[i]
+        score = 0.0 if mask[row] != 0 else -np.inf
+        for d in range(dimensions):
+            score = score + weights[d] * (free[d, row] - float(max(need[d], 0))) if free[d, row] >= need[d] else -np.inf
+        if score > best or (score == best and row < best_at):
+            best, best_at = score, row
+    asked = 0.0
+    for d in range(dimensions):
+        asked += weights[d] * max(need[d], 0)
+        bound += abs(weights[d]) * max(need[d], 0)
+    rounding = bound * 2.0**-44
+    buffer = np.empty(ORDER_BLOCK, dtype=np.uint8)
+    for block in range((counts[0] + ORDER_BLOCK - 1) // ORDER_BLOCK):
+        low = block * ORDER_BLOCK
+        if values[low] < best + asked - rounding:
+            break
+        has_room = True
+        for d in range(dimensions):
+            has_room &= block_free[block, d] >= need[d]
+        if not has_room:
+            continue
+        size = min(ORDER_BLOCK, counts[0] - low)
+        fits = buffer[:size]
+        fits[:] = 1
+        for d in range(dimensions):
+            column, least = ordered_free[d, low : low + size], need[d]
+            for i in range(size):
+                fits[i] &= np.uint8(column[i] >= least)
+        fitting = 0
+        for i in range(size):
+            fitting += fits[i]
+        if fitting == 0:
+            continue
+        for i in range(size):
+            row = order[low + i]
+            if fits[i] == 0 or is_changed[row] != 0 or mask[row] == 0:
+                continue
+            if values[low + i] < best + asked - rounding:
+                break
+            score = 0.0
+            for d in range(dimensions):
+                score = score + weights[d] * (ordered_free[d, low + i] - float(max(need[d], 0)))
+            if score > best or (score == best and row < best_at):
+                best, best_at = score, row
+            if bound == 0.0:
+                return best_at
+    return best_at
 
 
 @_compiled
@@ -725,6 +874,10 @@ def compile_all() -> None:
     put_scores(scores, block_best, rows, scores, 2)
     best_of_blocks(scores, block_best, 2)
     index_blocks(scores, block_best, 2)
+    order, counts = rows.copy(), np.zeros(2, dtype=np.int64)
+    parts = order, scores.copy(), free.copy(), np.zeros((1, 1), dtype=np.int64), rows.copy(), mask.copy(), counts
+    reorder_rows(*parts, free, amounts)
+    best_in_order(*parts, 0.0, free, need, amounts, mask, rows, 0, 1, 2)
     nth_fitting_row(free, need, mask, 2, mask.copy(), 0.5)
     first_class_that_fits(free, np.zeros((1, 2), dtype=np.int64), rows, 1, free, rows)
     cpu_plan_counts(np.zeros((1, 5), dtype=np.int64), 2, rows, np.arange(3), 150, 100, -1, 1, 0)

@@ -32,9 +32,12 @@ from scheduler.ports import UNLIMITED, Cap, NodeColumns
 from scheduler.request_classes import ClassTable, RequestClass, ScoreColumn
 from scheduler.reservations import Reservations
 from scheduler.resources import Assignments, PluginError, Resources
+from scheduler.score_order import ScoreOrder
 from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
 
 NO_ROW = -1
+_ORDERED_MIN = 2048
+"""Fewer rows than that are sooner scanned than kept in order."""
 
 
 class PolicyError(Exception):
@@ -82,6 +85,7 @@ class Planner:
         self.plugin_weights = plugin_weights
         self.ledger = resources.ledger
         self.cluster = resources.cluster
+        self.cache_bytes = cache_bytes
         self.classes = ClassTable(cache_bytes)
         self.policy = policy
         self.policy_epoch = 0
@@ -89,6 +93,7 @@ class Planner:
         self._largest: list[int] = []
         self._shared_weights: FloatArray | None = None
         self._shared_weights_epoch = -1
+        self._order: ScoreOrder | None = None
         self._scratch_mask: MaskArray = np.zeros(0, dtype=np.uint8)
         self._shown_rows: Int64Array | None = None
         self._shown_at = -1, -1
@@ -200,11 +205,10 @@ class Planner:
             return self._draw(request_class, policy, decision, mask)
         if type(policy).normalise is not Policy.normalise:
             return self._choose_normalised(request_class, decision, mask)
-        column = self._column_of(request_class)
         scored = request_class.asked is not None and len(request_class.asked.scored) > 0
         if isinstance(policy, LinearPolicy) and not scored:
-            return self._choose_linear(request_class, column, mask)
-        return self._choose_by_score(request_class, column, mask)
+            return self._choose_linear(request_class, policy, mask)
+        return self._choose_by_score(request_class, self._column_of(request_class), mask)
 
     def _column_of(self, request_class: RequestClass) -> ScoreColumn | None:
         """The score column; None for a first use, and where scores change on rows that do not."""
@@ -234,36 +238,39 @@ class Planner:
             raise PolicyError(f"policy {_name_of(policy)!r}: weights {weights!r} are not one finite number a dimension")
         return weights
 
-    def _choose_linear(self, request_class: RequestClass, column: ScoreColumn | None, mask: MaskArray) -> NodeIndex:
+    def _choose_linear(self, request_class: RequestClass, policy: LinearPolicy, mask: MaskArray) -> NodeIndex:
         ledger = self.ledger
-        free, row_count = ledger.free, ledger.row_count
+        free, row_count, version = ledger.free, ledger.row_count, ledger.version
         need, weights = request_class.need, request_class.weights
         assert weights is not None
+        column = self._column_of(request_class)
         if column is None:
-            return int(kernels.best_row(free, need, weights, mask, row_count))
-        version, seen = ledger.version, column.seen
+            return self._best_of_all(policy, need, weights, mask)
+        seen, used = column.seen, column.used
+        column.used = version
+        limit = 64 + row_count // 24  # with more changes it is cheaper to fill the column anew; the log remembers more
+        if seen >= 0 and version - seen <= limit:
+            column.seen = version
+            return int(
+                kernels.refresh_scores(
+                    column.scores, column.block_best, free, need, weights,
+                    mask, row_count, ledger.change_log, seen, version,
+                )
+            )  # fmt: skip
+        if version - used > limit:
+            return self._best_of_all(policy, need, weights, mask)
         column.seen = version
-        if seen < 0 or version - seen > self._refresh_limit():
-            kernels.fill_scores(
-                column.scores,
-                column.block_best,
-                free,
-                need,
-                weights,
-                mask,
-                row_count,
-            )
-            return int(kernels.best_of_blocks(column.scores, column.block_best, row_count))
-        return int(
-            kernels.refresh_scores(
-                column.scores, column.block_best, free, need, weights,
-                mask, row_count, ledger.change_log, seen, version,
-            )
-        )  # fmt: skip
+        kernels.fill_scores(column.scores, column.block_best, free, need, weights, mask, row_count)
+        return int(kernels.best_of_blocks(column.scores, column.block_best, row_count))
 
-    def _refresh_limit(self) -> int:
-        """Beyond this many changes it is cheaper to fill the column anew; never more than the log remembers."""
-        return min(len(self.ledger.change_log), 64 + self.ledger.row_count // 24)
+    def _best_of_all(self, policy: LinearPolicy, need: Int64Array, weights: FloatArray, mask: MaskArray) -> NodeIndex:
+        """The best row without a score column."""
+        ledger = self.ledger
+        if policy.uses_request or ledger.row_count < _ORDERED_MIN or ScoreOrder.bytes_of(ledger) > self.cache_bytes:
+            return int(kernels.best_row(ledger.free, need, weights, mask, ledger.row_count))
+        if self._order is None or self._order.is_outdated(weights):
+            self._order = ScoreOrder(ledger, weights)
+        return self._order.best(need, mask)
 
     def changed_rows(self, seen: int) -> Int64Array | None:
         """The rows touched since version ``seen``, ascending and once each; None when that is not known, for all."""

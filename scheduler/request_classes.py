@@ -55,13 +55,15 @@ def need_of(request: tuple[int, ...]) -> Int64Array:
 class ScoreColumn:
     """The cached scores of one class over all rows."""
 
-    __slots__ = ("block_best", "scores", "seen")
+    __slots__ = ("block_best", "scores", "seen", "used")
 
     def __init__(self, row_capacity: int) -> None:
         self.scores: FloatArray = np.full(row_capacity, -np.inf)
         self.block_best: Int64Array = np.full(-(-row_capacity // BLOCK), -1, dtype=np.int64)
         self.seen = 0
-        """The ledger's version up to which the scores are right."""
+        """The ledger's version up to which the scores are right; -1 for never."""
+        self.used = 0
+        """The ledger's version when the column was asked for last."""
 
     @property
     def nbytes(self) -> int:
