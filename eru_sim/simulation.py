@@ -176,11 +176,13 @@ def go_on(saved: Checkpoint, given: Mapping[str, Any], progress: Progress | None
 
 
 def _start_up() -> float:
-    """Load what takes long; return how long that took, in seconds."""
-    began = time.perf_counter()
-    from scheduler import kernels
+    """Load what takes long; return how long that took, in seconds.
 
-    kernels.compile_all()
+    A kernel is compiled, or read from its cache on disk, when it is first called: no run needs all of them.
+    """
+    began = time.perf_counter()
+    import scheduler.kernels  # noqa: F401 - numba
+
     return time.perf_counter() - began
 
 

@@ -211,11 +211,12 @@ class Planner:
         return self._choose_by_score(request_class, self._column_of(request_class), mask)
 
     def _column_of(self, request_class: RequestClass) -> ScoreColumn | None:
-        """The score column; None for a first use, and where scores change on rows that do not."""
+        """The score column; None for a first use of a cheap policy, and where scores change on rows that do not."""
         asked = request_class.asked
         if asked is not None and asked.scored and asked.coupling == "domain":
             return None
-        return self.classes.column_of(request_class, self.ledger.free.shape[1])
+        is_cheap = isinstance(self.policy, LinearPolicy)
+        return self.classes.column_of(request_class, self.ledger.free.shape[1], uses_min=2 if is_cheap else 1)
 
     def _adopt_policy(self, request_class: RequestClass) -> None:
         request_class.policy_epoch = self.policy_epoch
@@ -314,11 +315,16 @@ class Planner:
         return result
 
     def _scores(self, request_class: RequestClass, mask: MaskArray, rows: Int64Array | None) -> FloatArray:
-        """The policy's own scores, ``-inf`` where the request does not fit."""
-        columns, policy = self.columns(rows), self.policy
+        """The policy's own scores, ``-inf`` where the request does not fit; the policy is only shown where it does."""
+        columns, policy, asked = self.columns(rows), self.policy, request_class.asked
+        fitting = np.flatnonzero((columns.free >= request_class.need[:, None]).all(axis=0) & (mask[columns.rows] != 0))
+        result = np.full(len(columns.rows), -np.inf)
+        if not len(fitting):
+            return result
+        if len(fitting) < len(result):
+            columns = _subset(columns, fitting)
         request = np.array(request_class.request, dtype=np.int64)
         if policy.reads in self.exact:
-            asked = request_class.asked
             payload = asked.payloads.get(policy.reads) if asked is not None else None
             shown = self._with_slots(columns, policy.reads)
             values = np.asarray(policy.score_slots(shown, request, payload, self.cluster))
@@ -326,14 +332,14 @@ class Planner:
             values = np.asarray(policy.score(columns, request))
         if values.shape != columns.rows.shape:
             raise PolicyError(f"policy {_name_of(self.policy)!r}: {values.shape} scores for {columns.rows.shape} nodes")
-        fits = (columns.free >= request_class.need[:, None]).all(axis=0) & (mask[columns.rows] != 0)
-        if not np.isfinite(values[fits]).all():
+        if not np.isfinite(values).all():
             raise PolicyError(f"policy {_name_of(self.policy)!r}: a score is not finite, for {request_class.request}")
         values = values.astype(np.float64)
-        if request_class.asked is not None:
-            for name in request_class.asked.scored:
-                values = values + self._preference(name, request_class.asked.payloads[name], columns)
-        return np.where(fits, values, -np.inf)
+        if asked is not None:
+            for name in asked.scored:
+                values = values + self._preference(name, asked.payloads[name], columns)
+        result[fitting] = values
+        return result
 
     def _with_slots(self, columns: NodeColumns, name: str) -> NodeColumns:
         return columns._replace(slots=self.ledger.slots[name].columns(columns.rows))

@@ -160,8 +160,8 @@ class ClassTable:
             del self._by_key[gone.key]
             self._drop_column(gone)
 
-    def column_of(self, request_class: RequestClass, row_capacity: int) -> ScoreColumn | None:
-        """Return the class's score column, or None for a first use; ``seen`` is -1 for a column that must be filled.
+    def column_of(self, request_class: RequestClass, row_capacity: int, *, uses_min: int = 2) -> ScoreColumn | None:
+        """Return the class's score column, or None before that many uses; ``seen`` is -1 where it must be filled.
 
         ``row_capacity`` is the length that the columns have now.
         """
@@ -170,7 +170,7 @@ class ClassTable:
             self._columns.move_to_end(request_class.class_id)
             return column
         request_class.uses += 1
-        if request_class.uses < 2:
+        if request_class.uses < uses_min:
             return None
         self._drop_column(request_class)
         column = ScoreColumn(row_capacity)
