@@ -87,8 +87,8 @@ class Planner:
         self.cluster = resources.cluster
         self.cache_bytes = cache_bytes
         self.classes = ClassTable(cache_bytes)
-        self.policy = policy
-        self.policy_epoch = 0
+        self.policy_epoch = -1
+        self.set_policy(policy)
         self.reference: Int64Array = np.ones(len(dimensions), dtype=np.int64)
         self._largest: list[int] = []
         self._shared_weights: FloatArray | None = None
@@ -108,6 +108,9 @@ class Planner:
     def set_policy(self, policy: Policy) -> None:
         """Decide by another policy from now on."""
         self.policy = policy
+        has_own_order = type(policy).normalise is not Policy.normalise
+        self._linear = policy if isinstance(policy, LinearPolicy) and not has_own_order else None
+        """The policy where the compiled kernels can decide by it alone."""
         self.policy_epoch += 1
 
     def update_reference(self) -> None:
@@ -145,11 +148,12 @@ class Planner:
         ``rows`` (ascending) restricts the choice when it is known that no other row can do. ``decision`` numbers the
         draw of a random policy. What is reserved for the request goes first.
         """
-        own = self.reservations.own_rows(request_class)
-        if len(own):
-            found = self._choose(request_class, decision, own if rows is None else np.intersect1d(own, rows))
-            if found[0] != NO_ROW:
-                return found
+        if request_class.access is not None:
+            own = self.reservations.own_rows(request_class)
+            if len(own):
+                found = self._choose(request_class, decision, own if rows is None else np.intersect1d(own, rows))
+                if found[0] != NO_ROW:
+                    return found
         return self._choose(request_class, decision, rows)
 
     def _choose(
@@ -191,12 +195,18 @@ class Planner:
         capped = False
         if request_class.is_coupled:
             mask, capped = self._apply_caps(request_class, mask)
-        closed = self.reservations.closed_rows(request_class)
-        if len(closed) or refused:
-            mask, capped = mask.copy(), True
-            mask[closed] = 0
-            mask[list(refused)] = 0
-        policy = self.policy
+        if refused or request_class.access is not None:
+            closed = self.reservations.closed_rows(request_class)
+            if len(closed) or refused:
+                mask, capped = mask.copy(), True
+                mask[closed] = 0
+                mask[list(refused)] = 0
+        policy, linear = self.policy, self._linear
+        if rows is None and linear is not None and (request_class.asked is None or not request_class.asked.scored):
+            if capped:
+                assert request_class.weights is not None
+                return self._best_of_all(linear, request_class.need, request_class.weights, mask)
+            return self._choose_linear(request_class, linear, mask)
         if rows is None and (capped or policy.relates_rows):
             rows = np.arange(self.ledger.row_count)
         if rows is not None:
@@ -205,9 +215,6 @@ class Planner:
             return self._draw(request_class, policy, decision, mask)
         if type(policy).normalise is not Policy.normalise:
             return self._choose_normalised(request_class, decision, mask)
-        scored = request_class.asked is not None and len(request_class.asked.scored) > 0
-        if isinstance(policy, LinearPolicy) and not scored:
-            return self._choose_linear(request_class, policy, mask)
         return self._choose_by_score(request_class, self._column_of(request_class), mask)
 
     def _column_of(self, request_class: RequestClass) -> ScoreColumn | None:
@@ -475,6 +482,8 @@ class Planner:
         """Return the mask without rows of domains that are full, and whether that took any away."""
         capped = False
         for _, cap in self._caps(request_class):
+            if not (cap.limit < 1).any():
+                continue
             full = _full_rows(cap)
             if full.any():
                 if not capped:
@@ -591,4 +600,4 @@ def _name_of(policy: Policy) -> str:
 
 def _full_rows(cap: Cap) -> Any:
     """By row, whether its domain takes no more."""
-    return (cap.domain_ids >= 0) & (cap.limit[cap.domain_ids] < 1)
+    return (cap.domain_ids >= 0) & (cap.limit < 1)[cap.domain_ids]

@@ -124,7 +124,7 @@ class CoreState:
             payloads,
             avoid,
             spec.workload_id if spec.gang else "",
-            self.reservations.access(spec),
+            self.reservations.access(spec) if self.reservations.by_id else None,
         )
         found = classes.find(key)
         if found is None:
