@@ -54,6 +54,7 @@ testbed-down:
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.spine --json out/bench.json
+	$(BIN)/python -m benchmarks.replays --json out/bench-replays.json $$(test -d $(OPENB) && echo --openb $(OPENB))
 	$(BIN)/python -m benchmarks.plugins --json out/bench-plugins.json
 	$(BIN)/python -m benchmarks.strategies --json out/bench-strategies.json
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[real]'
