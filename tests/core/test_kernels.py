@@ -104,6 +104,39 @@ def test_refreshing_changed_rows_is_filling_anew(case: Case, seed: int, changes:
     assert np.array_equal(scores[: case.rows], expected)
 
 
+@given(cases(), st.integers(0, 2**32 - 1), st.integers(0, 40))
+@BOUNDED
+def test_the_order_of_rows_leads_to_the_best_row(case: Case, seed: int, changes: int) -> None:
+    """As it was made, with rows that changed since, and when these are back in their places."""
+    dimensions, capacity = case.free.shape
+    rows = np.arange(capacity)
+    parts = (
+        np.zeros(capacity, dtype=np.int64), np.zeros(capacity), np.zeros_like(case.free),
+        np.zeros((-(-capacity // kernels.ORDER_BLOCK), dimensions), dtype=np.int64),
+        rows.copy(), (rows < case.rows).astype(np.uint8), np.array([0, case.rows]),
+    )  # fmt: skip
+    bound = kernels.reorder_rows(*parts, case.free, case.weights)
+    generator = np.random.default_rng(seed)
+    log = generator.integers(case.rows, size=64) if case.rows else np.zeros(64, dtype=np.int64)
+    changes = changes if case.rows else 0
+
+    def best(seen: int, version: int) -> int:
+        return kernels.best_in_order(
+            *parts, bound, case.free, case.need, case.weights, case.mask, log, seen, version, case.rows
+        )
+
+    assert best(0, 0) == reference_kernels.best(expected_scores(case))
+    for row in log[:changes]:
+        case.free[:, row] += generator.integers(-3, 4, size=dimensions)
+        case.mask[row] = generator.random() < 0.8
+    expected = reference_kernels.best(expected_scores(case))
+    assert best(0, changes) == expected
+    bound = kernels.reorder_rows(*parts, case.free, case.weights)
+    assert best(changes, changes) == expected
+    values = (case.weights[:, None] * case.free[:, : case.rows]).sum(axis=0)
+    assert np.all(np.diff(values[parts[0][: case.rows]]) <= 1e-9 * max(bound, 1))
+
+
 @given(cases(), st.integers(0, 2**32 - 1))
 @BOUNDED
 def test_scores_put_from_elsewhere(case: Case, seed: int) -> None:
