@@ -189,7 +189,7 @@ class NodeEvents:
         for workload in self.state.on_row[node.row].values():
             if workload.state is State.STOPPING:
                 self.state.command_stop(workload)
-            elif workload.update is not None:
+            if workload.update is not None:
                 self.state.updates.command(workload)
 
     def _on_node_removed(self, event: NodeRemoved) -> None:

@@ -471,6 +471,19 @@ def test_an_update_that_is_not_answered_is_repeated_and_one_overtaken_by_the_end
     assert h.core.workloads["b"].spec.payloads == sit(3)
 
 
+def test_an_update_of_what_was_to_be_stopped_is_commanded_again_when_its_node_returns() -> None:
+    h = seated(4)
+    running(h, "a", 1)
+    realloc(h, "a", 1)
+    h.step(StopRequested(workload_id="a"))
+    h.step(NodeLost(node_id="n0"))
+    assert not of_type(h.fire_timers(), UpdateWorkload)
+    assert len(of_type(h.step(NodeReturned(node_id="n0")), UpdateWorkload)) == 1
+    h.stopped("a")
+    assert len(of_type(h.fire_timers(), UpdateWorkload)) == 1
+    assert ("a", "updated", "op-a") in published(updated(h, "a"))
+
+
 # -- remap ------------------------------------------------------------------------------------------------------------
 
 

@@ -154,7 +154,7 @@ class NodeEvents:
             work = self.state.work[name]
             if work.state == "stopping":
                 self.state.expect_stop(work)
-            elif work.update is not None:
+            if work.update is not None:
                 work.update.told_ns = self.state.at_ns
                 self.state.expect("update", name, work.update.revision)
 
