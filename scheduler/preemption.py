@@ -15,7 +15,7 @@ but budgets are kept whatever it costs.) If a victim is one of a gang, all of it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,13 +96,7 @@ class Preemption:
         return found
 
     def _preempt(self, workload: Workload) -> bool:
-        request_class = self.placer.class_of(workload)
-        allowed = self._allowances()
-        ways = (
-            self._way(workload, request_class, row, allowed)
-            for row in np.flatnonzero(self.state.cluster.open_mask[: self.state.ledger.row_count]).tolist()
-        )
-        best = min((way for way in ways if way is not None), default=None, key=lambda way: way[:4])
+        best = self._best_way(workload, self.placer.class_of(workload))
         if best is None:
             return False
         self.state.nominate(workload, best.row)
@@ -110,6 +104,47 @@ class Preemption:
             if victim.state is not State.STOPPING:  # with another one of its gang
                 self.state.preempt(victim)
         return True
+
+    def _best_way(self, workload: Workload, request_class: RequestClass) -> _Way | None:
+        """The way that is taken; None for none.
+
+        Work that holds amounts alone has the same victims wherever it fits at all as amounts alone tell, and so the
+        first of these rows that stands the whole test is the one.
+        """
+        cluster, allowed = self.state.cluster, self._allowances()
+        is_open = cluster.open_mask[: cluster.row_count] != 0
+        if request_class.pool:
+            is_open &= cluster.in_pool(request_class.pool)
+        rows = np.flatnonzero(is_open).tolist()
+        has_amounts_alone = not (
+            request_class.is_coupled or (request_class.asked is not None and request_class.asked.exact)
+        )
+        if has_amounts_alone:
+            ways = [self._way_by_amounts(workload, request_class, row, allowed) for row in rows]
+            rows = [way.row for way in sorted((way for way in ways if way is not None), key=_in_order)]
+        found = (self._way(workload, request_class, row, allowed) for row in rows)
+        existing = (way for way in found if way is not None)
+        return next(existing, None) if has_amounts_alone else min(existing, default=None, key=_in_order)
+
+    def _way_by_amounts(
+        self, workload: Workload, request_class: RequestClass, row: NodeIndex, allowed: dict[tuple[str, str], int]
+    ) -> _Way | None:
+        """Who would have to go from a row if amounts were all there is; None where that would not be enough."""
+        candidates = self._candidates(row, workload.spec.priority, dict(allowed))
+        if not candidates:
+            return None
+        held = [self.state.claim_of(victim).request for victim in candidates]
+        free = self.state.ledger.free[:, row].tolist()
+        left = [have + sum(gains) - ask for have, ask, *gains in zip(free, request_class.request, *held, strict=True)]
+        if any(ask and rest < 0 for ask, rest in zip(request_class.request, left, strict=True)):
+            return None
+        victims = []
+        for victim, amounts in zip(candidates, held, strict=True):
+            if any(amount and amount > rest for amount, rest in zip(amounts, left, strict=True)):
+                victims.append(victim)
+            else:
+                left = [rest - amount for amount, rest in zip(amounts, left, strict=True)]
+        return _way_of(row, victims)
 
     def _way(
         self, workload: Workload, request_class: RequestClass, row: NodeIndex, allowed: dict[tuple[str, str], int]
@@ -132,14 +167,11 @@ class Preemption:
             if chosen == NO_ROW:
                 return None
             if request_class.is_coupled:
-                victims = tuple(v for v in candidates if not self._may_stay(request_class, row, v))
+                victims = [v for v in candidates if not self._may_stay(request_class, row, v)]
             else:
                 ledger.hold(row, state.resources.claim(request_class, row, assignments))
-                victims = tuple(v for v in candidates if not _stays(state, row, v))
-        priorities = [victim.spec.priority for victim in victims]
-        if not victims:
-            return None
-        return _Way(max(priorities), len(victims), sum(priorities), row, victims)
+                victims = [v for v in candidates if not _stays(state, row, v)]
+        return _way_of(row, victims)
 
     def _may_stay(self, request_class: RequestClass, row: NodeIndex, workload: Workload) -> bool:
         """Whether the preemptor fits beside a workload, which then is held: by amounts, and by what plugins limit."""
@@ -187,6 +219,17 @@ class Preemption:
                     if key in left:
                         left[key] -= 1
         return left
+
+
+def _way_of(row: NodeIndex, victims: Sequence[Workload]) -> _Way | None:
+    if not victims:
+        return None
+    priorities = [victim.spec.priority for victim in victims]
+    return _Way(max(priorities), len(victims), sum(priorities), row, tuple(victims))
+
+
+def _in_order(way: _Way) -> tuple[int, int, int, NodeIndex]:
+    return way[:4]
 
 
 def _budget_keys(workload: Workload) -> Iterable[tuple[str, str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from core_kit import details, starts, with_nodes
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scheduler.config import QueueConfig
 from scheduler.events import DisruptionBudgetSet, NodeCordoned, NodeLost, RemovalRequested
@@ -45,6 +47,38 @@ def test_the_victims_are_few_and_of_low_priority() -> None:
     h = with_nodes((4, 9), (4, 9))
     running(h, ("a", 4, 2), ("b", 2, 1), ("c", 2, 1))
     assert preempt(h) == {"b", "c"}  # but a low priority counts first
+
+
+WORK = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3), st.sampled_from(["web", "db"]))
+
+
+@given(
+    nodes=st.lists(st.tuples(st.integers(3, 6), st.integers(3, 6)), min_size=2, max_size=5),
+    works=st.lists(WORK, min_size=4, max_size=14),
+    budget=st.sampled_from([None, 0, 1, 2]),
+    asked=st.tuples(st.integers(3, 6), st.integers(0, 6), st.integers(1, 4)),
+)
+def test_the_way_by_amounts_is_the_best_of_all_ways(
+    nodes: list[tuple[int, int]],
+    works: list[tuple[int, int, int, str]],
+    budget: int | None,
+    asked: tuple[int, int, int],
+) -> None:
+    h = with_nodes(*nodes, policy="worst-fit")
+    for number, (cpu, memory, priority, app) in enumerate(works):
+        h.submit(f"w{number}", cpu, memory, priority=priority, app=app, on_unschedulable="fail")
+    if budget is not None:
+        h.step(DisruptionBudgetSet(app="web", unavailable_max=budget))
+    h.submit("p", *asked[:2], priority=asked[2])
+    workload = h.core.workloads["p"]
+    if workload.row >= 0:
+        return
+    preemption = h.core._preemption
+    request_class, allowed = preemption.placer.class_of(workload), preemption._allowances()
+    ways = [preemption._way(workload, request_class, row, allowed) for row in range(len(nodes))]
+    best = min((way[:4] for way in ways if way is not None), default=None)
+    found = preemption._best_way(workload, request_class)
+    assert (found and found[:4]) == best
 
 
 def test_the_node_is_held_until_the_victims_are_gone() -> None:
