@@ -82,7 +82,7 @@ class Gangs:
     def _of(self, gang_id: str, count: int) -> list[Workload]:
         names = [gang_id] if count == 1 else [f"{gang_id}/{copy}" for copy in range(count)]
         found = (self.state.workloads.get(name) for name in names)
-        return [workload for workload in found if workload is not None and workload.spec.gang]
+        return [w for w in found if w is not None and w.spec.gang and w.spec.workload_id == gang_id]
 
 
 def is_coming(member: Workload) -> bool:

@@ -17,7 +17,7 @@ from scheduler.events import (
     WorkloadStopped,
 )
 from scheduler.testing import Harness
-from scheduler.testing.harness import placements
+from scheduler.testing.harness import placements, stops
 
 DISCIPLINES = ("priority", "fcfs", "sjf", "edf", "easy", "conservative", "fair", "drf")
 
@@ -49,6 +49,18 @@ def test_a_gang_takes_its_place_in_the_queue(discipline: str) -> None:
     assert found["g/0"] == found["g/1"] == found["g/2"]
     assert found["g/0"] == {"fcfs": 10, "easy": 10, "conservative": 10}.get(discipline, 56)
     assert found["b"] == (2 if discipline != "fcfs" else 15)
+
+
+def test_who_takes_the_name_of_a_copy_that_has_ended_is_none_of_the_gang() -> None:
+    h = with_nodes((2, 9), (2, 9))
+    gang(h, 2)
+    h.started("g/0")
+    h.exited("g/1")
+    h.submit("g/1", 2, 1, gang=True)
+    h.step(NodeDrainRequested(node_id="n0"))
+    assert not stops(h.stopped("g/0"))
+    assert placements(h.join("n2", cpu=2, memory=9)) == {"g/0": "n2"}
+    assert h.state_of("g/1") == "starting"
 
 
 def test_smaller_work_goes_past_a_gang_that_waits() -> None:
