@@ -127,7 +127,7 @@ class State:
         """The live copies of a gang."""
         names = [spec.workload_id] if spec.count == 1 else [f"{spec.workload_id}/{n}" for n in range(spec.count)]
         found = (self.work.get(name) for name in names)
-        return [work for work in found if work is not None and work.spec.gang]
+        return [w for w in found if w is not None and w.spec.gang and w.spec.workload_id == spec.workload_id]
 
     def scatter(self, left: Work) -> None:
         """One of a gang has left: the others come too."""
@@ -170,7 +170,7 @@ class State:
 
         Unless somebody waits under the same id: then it is refused without one.
         """
-        if operation_id and not self._is_under_way(operation_id):
+        if operation_id and not self._is_under_way(event, operation_id):
             last = self._last(operation_id)
             due = last.expected or 0 if last is not None and last.state == "refused" else 0
             self._ask(operation_id, Operation(event=event, expected=due + 1, state="refused"))
@@ -179,7 +179,7 @@ class State:
         """Whether an operation begins with an event that makes sense; False where its id is taken."""
         if not operation_id:
             return True
-        if self._is_under_way(operation_id):
+        if self._is_under_way(event, operation_id):
             return False
         self._ask(operation_id, Operation(event=event, expected=expected, state="open"))
         return True
@@ -188,12 +188,22 @@ class State:
         known = self.operations.get(operation_id)
         return known if known is None or known.then is None else known.then
 
-    def _is_under_way(self, operation_id: str) -> bool:
-        """Whether somebody waits under the id. What is done in this batch was done before anybody asked again."""
+    def _is_under_way(self, event: AnyEvent, operation_id: str) -> bool:
+        """Whether somebody waits under the id when an event comes.
+
+        What is done in this batch is so before the event, unless the event was refused before that, without the id.
+        """
         last = self._last(operation_id)
         if last is None or last.state != "open":
             return False
-        return last is not self.operations[operation_id] or not self.is_answered(operation_id, "done")
+        if last is not self.operations[operation_id] or not self.is_answered(operation_id, "done"):
+            return True
+        if self.answers[operation_id][-1].outcome != "done":
+            return False
+        about = {operation_id, getattr(event, "workload_id", ""), getattr(event, "node_id", "")}
+        said = [command for command in self.commands if isinstance(command, PublishResult)]
+        before = said[: said.index(self.answers[operation_id][-1])]
+        return any(not one.operation_id and one.outcome == "refused" and one.subject in about for one in before)
 
     def _ask(self, operation_id: str, operation: Operation) -> None:
         known = self.operations.get(operation_id)
