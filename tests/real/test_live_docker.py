@@ -263,7 +263,8 @@ def test_a_recording_of_real_engines_is_verified_and_replayed_under_another_poli
     asyncio.run(scenario())
     found = verify(tmp_path / "run.jsonl")
     assert found["ok"], found["first_difference"]
-    summary = replay(f"journal:{tmp_path / 'run.jsonl'}", policy="first-fit").summary
+    # As long as the recording, the last stop may still be under way: how long it takes is drawn from all of them.
+    summary = replay(f"journal:{tmp_path / 'run.jsonl'}", policy="first-fit", horizon="1h").summary
     assert (summary["workloads"], summary["killed"], summary["nodes"]) == (10, 5, 3)
     (sentence,) = [text for text in summary["assumptions"] if text.startswith("Engines take as long")]
     assert "starts 0 s" not in sentence
