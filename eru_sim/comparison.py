@@ -141,7 +141,7 @@ def compare(
             result = replay(
                 sources[replication], policy=policy, seed=seed + replication, progress=told, **replay_options
             )
-            results.append(result)
+            results.append(result.complete())
             runs.append({"policy": label, "replication": replication, "seed": seed + replication, **_row(result)})
     comparison = _assembled(runs, results, list(chosen), note, {
         "source": source, "policies": list(chosen), "replications": replications, "seed": seed,

@@ -8,8 +8,9 @@ import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from eru_sim.errors import EruError
 from eru_sim.options import (
@@ -50,24 +51,55 @@ _PROGRESS_EVERY = 2048
 _PROGRESS_EVERY_S = 0.2
 
 
-@dataclass(frozen=True)
 class ReplayResult:
     """What a replay found.
 
-    ``summary`` is JSON-able, in a fixed order. ``timeline`` has one row a sample (see `eru_sim.metrics`), ``nodes``
-    one row a node at the end, in rank order, with ``<dimension>_allocated`` and ``<dimension>_capacity`` in base
-    units. ``placement`` has one row a workload that is on a node at the end, in order of submission: ``workload_id``,
-    ``node_id``, ``state``, and ``assignments``, what it holds of particular things: a mapping from exact plugin to
-    `scheduler.ports.Assignment`, or None. ``outcomes`` has one row a workload (see `eru_sim.outcomes`). ``delays_s``
-    holds the queueing delay of every first placement, in seconds, in order of placement.
+    ``summary`` is JSON-able, in a fixed order. Frames and arrays are made when they are first asked for, and until all
+    have been, the result keeps the whole run in memory; `complete` makes them all.
     """
 
-    summary: dict[str, Any]
-    timeline: pd.DataFrame
-    nodes: pd.DataFrame
-    placement: pd.DataFrame
-    outcomes: pd.DataFrame
-    delays_s: NDArray[np.float64]
+    def __init__(self, summary: dict[str, Any], makers: Mapping[str, Callable[[], Any]]) -> None:
+        self.summary = summary
+        self._makers = dict(makers)
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """One row a sample (see `eru_sim.metrics`)."""
+        return cast("pd.DataFrame", self._makers.pop("timeline")())
+
+    @cached_property
+    def nodes(self) -> pd.DataFrame:
+        """One row a node at the end, in rank order, with ``<dimension>_allocated`` and ``<dimension>_capacity`` in base
+        units.
+        """
+        return cast("pd.DataFrame", self._makers.pop("nodes")())
+
+    @cached_property
+    def placement(self) -> pd.DataFrame:
+        """One row a workload that is on a node at the end, in order of submission: ``workload_id``, ``node_id``,
+        ``state``, and ``assignments``, what it holds of particular things: a mapping from exact plugin to
+        `scheduler.ports.Assignment`, or None.
+        """
+        return cast("pd.DataFrame", self._makers.pop("placement")())
+
+    @cached_property
+    def outcomes(self) -> pd.DataFrame:
+        """One row a workload (see `eru_sim.outcomes`)."""
+        return cast("pd.DataFrame", self._makers.pop("outcomes")())
+
+    @cached_property
+    def delays_s(self) -> NDArray[np.float64]:
+        """The queueing delay of every first placement, in seconds, in order of placement."""
+        return cast("NDArray[np.float64]", self._makers.pop("delays_s")())
+
+    def complete(self) -> ReplayResult:
+        """Make what has not been made, and let the run go; return the result itself."""
+        for name in tuple(self._makers):
+            getattr(self, name)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.complete().__dict__
 
 
 def replay(
@@ -199,12 +231,14 @@ def _replay(
     timing = _execute(run, saved, progress)
     summary = _summary(run, {"startup_s": startup_s, "load_s": load_s, **timing})
     result = ReplayResult(
-        summary=summary,
-        timeline=run.metrics.timeline(),
-        nodes=_nodes_frame(run.core),
-        placement=_placement_frame(run.core),
-        outcomes=run.outcomes.frame(),
-        delays_s=run.metrics.delays_s(),
+        summary,
+        {
+            "timeline": run.metrics.timeline,
+            "nodes": lambda: _nodes_frame(run.core),
+            "placement": lambda: _placement_frame(run.core),
+            "outcomes": run.outcomes.frame,
+            "delays_s": run.metrics.delays_s,
+        },
     )
     if out is not None:
         write_files(out, tables_of(result))

@@ -12,9 +12,9 @@ pass that tells whether a block can improve on the best so far.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 
 from scheduler.types import BoolArray, FloatArray, Int64Array, MaskArray
@@ -24,11 +24,30 @@ BLOCK = 128
 ORDER_BLOCK = 32
 """Rows a block of those that are kept in the order of a policy."""
 
-Function = TypeVar("Function")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_written: dict[str, Callable[..., Any]] = {}
 
 
 def _compiled(function: Function) -> Function:
-    return cast(Function, numba.njit(cache=True, error_model="numpy", nogil=True)(cast(Any, function)))
+    """Leave it to numba, which is loaded when any kernel is called for the first time: many a run needs none."""
+    name = function.__name__
+    _written[name] = function
+
+    def first_call(*arguments: Any) -> Any:
+        if globals()[name] is first_call:
+            _load()
+        return globals()[name](*arguments)
+
+    return cast(Function, first_call)
+
+
+def _load() -> None:
+    """Put what numba makes of the kernels in their place; each is compiled when it is first called itself."""
+    import numba
+
+    for name, function in _written.items():
+        globals()[name] = numba.njit(cache=True, error_model="numpy", nogil=True)(function)
 
 
 @_compiled
@@ -152,15 +171,6 @@ def refresh_scores(
 
 
 @_compiled
-def put_scores(
-    scores: FloatArray, block_best: Int64Array, rows: Int64Array, values: FloatArray, row_count: int
-) -> None:
-    """Store scores that were calculated elsewhere for some rows."""
-    for i in range(rows.shape[0]):
-        _put_score(scores, block_best, rows[i], values[i], row_count)
-
-
-@_compiled
 def best_of_blocks(scores: FloatArray, block_best: Int64Array, row_count: int) -> int:
     """Return the best row, by the best rows of the blocks."""
     best = -np.inf
@@ -171,13 +181,6 @@ def best_of_blocks(scores: FloatArray, block_best: Int64Array, row_count: int) -
             best = scores[row]
             best_at = row
     return best_at
-
-
-@_compiled
-def index_blocks(scores: FloatArray, block_best: Int64Array, row_count: int) -> None:
-    """Find the best row of every block anew."""
-    for low in range(0, row_count, BLOCK):
-        block_best[low // BLOCK] = _best_in_block(scores, low, min(BLOCK, row_count - low))
 
 
 @_compiled
@@ -871,9 +874,7 @@ def compile_all() -> None:
     best_row(free, need, amounts, mask, 2)
     fill_scores(scores, block_best, free, need, amounts, mask, 2)
     refresh_scores(scores, block_best, free, need, amounts, mask, 2, rows, 0, 1)
-    put_scores(scores, block_best, rows, scores, 2)
     best_of_blocks(scores, block_best, 2)
-    index_blocks(scores, block_best, 2)
     order, counts = rows.copy(), np.zeros(2, dtype=np.int64)
     parts = order, scores.copy(), free.copy(), np.zeros((1, 1), dtype=np.int64), rows.copy(), mask.copy(), counts
     reorder_rows(*parts, free, amounts)

@@ -33,7 +33,7 @@ from scheduler.request_classes import ClassTable, RequestClass, ScoreColumn
 from scheduler.reservations import Reservations
 from scheduler.resources import Assignments, PluginError, Resources
 from scheduler.score_order import ScoreOrder
-from scheduler.types import FloatArray, Int64Array, MaskArray, NodeIndex
+from scheduler.types import BoolArray, FloatArray, Int64Array, MaskArray, NodeIndex
 
 NO_ROW = -1
 _ORDERED_MIN = 2048
@@ -95,10 +95,10 @@ class Planner:
         self._shared_weights_epoch = -1
         self._order: ScoreOrder | None = None
         self._scratch_mask: MaskArray = np.zeros(0, dtype=np.uint8)
-        self._shown_rows: Int64Array | None = None
         self._shown_at = -1, -1
         self._shown: NodeColumns
         """The columns that were shown last: filters and scores look at the same rows, one after the other."""
+        self._shown_slots: dict[str, NodeColumns] = {}
         self._changes_of = -1, -1
         self._changes: Int64Array = np.zeros(0, dtype=np.int64)
         """The rows touched between the two versions."""
@@ -128,14 +128,14 @@ class Planner:
         if rows is None:
             rows = np.arange(ledger.row_count)
             free, total = ledger.free[:, : ledger.row_count], ledger.total[:, : ledger.row_count]
-        elif rows is self._shown_rows and self._shown_at == (ledger.version, self.policy_epoch):
+        elif self._shown_at == (ledger.version, self.policy_epoch) and rows.tobytes() == self._shown.rows.tobytes():
             return self._shown
         else:
-            free, total = ledger.free[:, rows], ledger.total[:, rows]
+            free, total = ledger.free.take(rows, axis=1), ledger.total.take(rows, axis=1)
         shown = rows.view()
         shown.flags.writeable = free.flags.writeable = total.flags.writeable = False
-        self._shown_rows, self._shown_at = rows, (ledger.version, self.policy_epoch)
-        self._shown = NodeColumns(self.dimensions, shown, free, total, self.reference)
+        self._shown_at = ledger.version, self.policy_epoch
+        self._shown, self._shown_slots = NodeColumns(self.dimensions, shown, free, total, self.reference), {}
         return self._shown
 
     # -- one decision ---------------------------------------------------------------------------------------------
@@ -180,8 +180,7 @@ class Planner:
         if wishes and policy.reads in asked.exact and asked.uniform is None:
             draw = uniform_draw(getattr(policy, "seed", 0), ~decision)
             node = self._with_slots(self.columns(np.array([row])), policy.reads)
-            request = np.array(request_class.request, dtype=np.int64)
-            preferred = policy.prefer(node, request, asked.payloads[policy.reads], draw)
+            preferred = policy.prefer(node, request_class.amounts, asked.payloads[policy.reads], draw)
         if preferred is None:
             return next(iter(self.resources.assign(request_class, row, 1)), None)
         return self.resources.assign_preferring(request_class, row, {policy.reads: preferred})
@@ -233,7 +232,7 @@ class Planner:
         if not isinstance(policy, LinearPolicy):
             return
         if policy.uses_request:
-            request_class.weights = self._weights(policy, np.array(request_class.request, dtype=np.int64))
+            request_class.weights = self._weights(policy, request_class.amounts)
             return
         if self._shared_weights_epoch != self.policy_epoch:
             self._shared_weights = self._weights(policy, np.zeros_like(self.reference))
@@ -286,26 +285,24 @@ class Planner:
         if seen < 0 or ledger.version - seen > len(ledger.change_log):
             return None
         if self._changes_of != (seen, ledger.version):
-            entries = np.arange(seen, ledger.version) & (len(ledger.change_log) - 1)
-            rows = np.sort(ledger.change_log[entries])
-            is_first = np.ones(len(rows), dtype=np.bool_)
-            np.not_equal(rows[1:], rows[:-1], out=is_first[1:])
-            self._changes_of, self._changes = (seen, ledger.version), rows[is_first]
+            low, high = seen % len(ledger.change_log), ledger.version % len(ledger.change_log)
+            if low < high or seen == ledger.version:
+                rows = ledger.change_log[low:high]
+            else:
+                rows = np.concatenate([ledger.change_log[low:], ledger.change_log[:high]])
+            self._changes_of, self._changes = (seen, ledger.version), _distinct(rows)
         return self._changes
 
     def _choose_by_score(self, request_class: RequestClass, column: ScoreColumn | None, mask: MaskArray) -> NodeIndex:
-        row_count = self.ledger.row_count
         if column is None:
             return self._best_of(self._scores(request_class, mask, None))
-        rows = self.changed_rows(column.seen)
+        rows, row_count = self.changed_rows(column.seen), self.ledger.row_count
         column.seen = self.ledger.version
         if rows is None:
             column.scores[:row_count] = self._scores(request_class, mask, None)
-            kernels.index_blocks(column.scores, column.block_best, row_count)
         elif len(rows):
-            values = self._scores(request_class, mask, rows)
-            kernels.put_scores(column.scores, column.block_best, rows, values, row_count)
-        return int(kernels.best_of_blocks(column.scores, column.block_best, row_count))
+            column.scores[rows] = self._scores(request_class, mask, rows)
+        return self._best_of(column.scores[:row_count])
 
     def _choose_normalised(self, request_class: RequestClass, decision: int, mask: MaskArray) -> NodeIndex:
         column = self._column_of(request_class)
@@ -323,33 +320,43 @@ class Planner:
 
     def _scores(self, request_class: RequestClass, mask: MaskArray, rows: Int64Array | None) -> FloatArray:
         """The policy's own scores, ``-inf`` where the request does not fit; the policy is only shown where it does."""
-        columns, policy, asked = self.columns(rows), self.policy, request_class.asked
-        fitting = np.flatnonzero((columns.free >= request_class.need[:, None]).all(axis=0) & (mask[columns.rows] != 0))
-        result = np.full(len(columns.rows), -np.inf)
-        if not len(fitting):
+        if rows is None:
+            rows = np.arange(self.ledger.row_count)
+        fits = mask.take(rows) != 0
+        if request_class.is_plain:
+            fits &= self._has_amounts(request_class, rows)
+        result = np.full(len(rows), -np.inf)
+        positions = fits.nonzero()[0]
+        if not len(positions):
             return result
-        if len(fitting) < len(result):
-            columns = _subset(columns, fitting)
-        request = np.array(request_class.request, dtype=np.int64)
+        columns, policy, asked = self.columns(rows.take(positions)), self.policy, request_class.asked
         if policy.reads in self.exact:
             payload = asked.payloads.get(policy.reads) if asked is not None else None
             shown = self._with_slots(columns, policy.reads)
-            values = np.asarray(policy.score_slots(shown, request, payload, self.cluster))
+            values = np.asarray(policy.score_slots(shown, request_class.amounts, payload, self.cluster))
         else:
-            values = np.asarray(policy.score(columns, request))
+            values = np.asarray(policy.score(columns, request_class.amounts))
         if values.shape != columns.rows.shape:
             raise PolicyError(f"policy {_name_of(self.policy)!r}: {values.shape} scores for {columns.rows.shape} nodes")
         if not np.isfinite(values).all():
             raise PolicyError(f"policy {_name_of(self.policy)!r}: a score is not finite, for {request_class.request}")
-        values = values.astype(np.float64)
         if asked is not None:
             for name in asked.scored:
                 values = values + self._preference(name, asked.payloads[name], columns)
-        result[fitting] = values
+        result[positions] = values
+        return result
+
+    def _has_amounts(self, request_class: RequestClass, rows: Int64Array) -> BoolArray:
+        """By row, whether enough of every dimension is free."""
+        result: BoolArray = np.logical_and.reduce(self.ledger.free.take(rows, axis=1) >= request_class.need[:, None])
         return result
 
     def _with_slots(self, columns: NodeColumns, name: str) -> NodeColumns:
-        return columns._replace(slots=self.ledger.slots[name].columns(columns.rows))
+        if columns is not self._shown:
+            return columns._replace(slots=self.ledger.slots[name].columns(columns.rows))
+        if name not in self._shown_slots:
+            self._shown_slots[name] = columns._replace(slots=self.ledger.slots[name].columns(columns.rows))
+        return self._shown_slots[name]
 
     def _preference(self, name: str, payload: Any, columns: NodeColumns) -> FloatArray | float:
         """What a plugin adds to the policy's scores."""
@@ -364,7 +371,7 @@ class Planner:
     def _best_of(scores: FloatArray) -> NodeIndex:
         if not len(scores):
             return NO_ROW
-        row = int(np.argmax(scores))
+        row = int(scores.argmax())
         return row if scores[row] > -np.inf else NO_ROW
 
     def _choose_among(self, request_class: RequestClass, decision: int, mask: MaskArray, rows: Int64Array) -> NodeIndex:
@@ -407,42 +414,51 @@ class Planner:
         return request_class.mask
 
     def _bound_of(self, request_class: RequestClass) -> Int64Array:
-        """By row, how many copies state, pool, avoidance and plugins allow as of now; quantities and caps apart.
+        """By row, how many copies state, pool, avoidance and plugins allow as of now; caps apart.
 
-        Where quantities do not allow one, exact plugins are not asked, and the answer may be anything.
+        0 where quantities do not allow one; plugins are not asked there. What they allow of more copies is left out.
         """
         bound, mask = request_class.bound, request_class.mask
-        rows = None
+        rows: Int64Array | None = None
         if bound is None or mask is None or len(mask) != len(self.cluster.open_mask):
             bound = request_class.bound = np.zeros(len(self.cluster.open_mask), dtype=np.int64)
             mask = request_class.mask = np.zeros_like(self.cluster.open_mask)
         else:
             rows = self.changed_rows(request_class.mask_seen)
         request_class.mask_seen = self.ledger.version
-        if rows is not None and not len(rows):
+        if rows is None:
+            rows = np.arange(self.ledger.row_count)
+        elif not len(rows):
             return bound
-        columns = self.columns(rows)
-        values = np.where(self.cluster.open_mask[columns.rows] != 0, UNLIMITED, 0)
+        open_rows = self.cluster.open_mask.take(rows) != 0
+        able = rows.take((open_rows & self._has_amounts(request_class, rows)).nonzero()[0])
+        bound[rows] = mask[rows] = 0
+        if len(able):
+            bound[able] = values = self._bound_on(request_class, self.columns(able))
+            mask[able] = values > 0
+        return bound
+
+    def _bound_on(self, request_class: RequestClass, columns: NodeColumns) -> Int64Array:
+        """What pool, avoidance and plugins allow on ``columns.rows``, which are open and have the quantities."""
+        values: Int64Array = np.empty(len(columns.rows), dtype=np.int64)
+        values.fill(UNLIMITED)
         for _, ok in self._place_filters(request_class, columns):
             values[~ok] = 0
         asked = request_class.asked
-        if asked is not None:
-            for name, payload in asked.payloads.items():
-                if name not in self.exact:
-                    capacity = self._capacity(name, payload, columns)
-                    if capacity is not None:
-                        np.minimum(values, capacity, out=values)
-            if asked.exact:
-                fits = (columns.free >= request_class.need[:, None]).all(axis=0) & (values > 0)
-                candidates = np.flatnonzero(fits)
-                for name in asked.exact:
-                    few = _subset(columns, candidates)
-                    capacity = self._capacity(name, asked.payloads[name], few)
-                    if capacity is not None:
-                        values[candidates] = np.minimum(values[candidates], capacity)
-        bound[columns.rows] = values
-        mask[columns.rows] = values > 0
-        return bound
+        if asked is None:
+            return values
+        for name, payload in asked.payloads.items():
+            if name not in self.exact:
+                capacity = self._capacity(name, payload, columns)
+                if capacity is not None:
+                    np.minimum(values, capacity, out=values)
+        for name in asked.exact:
+            left = values.nonzero()[0]
+            shown = columns if len(left) == len(values) else _subset(columns, left)
+            capacity = self._capacity(name, asked.payloads[name], shown)
+            if capacity is not None:
+                values[left] = np.minimum(values[left], capacity)
+        return values
 
     def _capacity(self, name: str, payload: Any, columns: NodeColumns) -> Int64Array | None:
         """What one plugin allows on ``columns.rows``."""
@@ -586,6 +602,18 @@ class Planner:
                 self.ledger.hold(row, self.resources.claim(request_class, row, assignments))
                 nodes.append(self.cluster.nodes[row].node_id)
         return Plan(tuple(nodes), count - len(nodes), diagnosis)
+
+
+def _distinct(rows: Int64Array) -> Int64Array:
+    """Ascending, once each."""
+    rows = rows.copy()
+    if len(rows) > 1:
+        rows.sort()
+        is_last = np.empty(len(rows), dtype=np.bool_)
+        is_last[-1] = True
+        np.not_equal(rows[1:], rows[:-1], out=is_last[:-1])
+        rows = rows[is_last]
+    return rows
 
 
 def _subset(columns: NodeColumns, positions: Int64Array) -> NodeColumns:

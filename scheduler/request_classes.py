@@ -75,8 +75,8 @@ class RequestClass:
     """What is known about one kind of request. Made by `ClassTable.create`; never by hand."""
 
     __slots__ = (
-        "access", "asked", "avoid", "bound", "class_id", "column", "gang", "is_coupled", "is_plain", "key", "mask",
-        "mask_seen", "members", "need", "policy_epoch", "pool", "queued", "request", "uses", "weights",
+        "access", "amounts", "asked", "avoid", "bound", "class_id", "column", "gang", "is_coupled", "is_plain", "key",
+        "mask", "mask_seen", "members", "need", "policy_epoch", "pool", "queued", "request", "uses", "weights",
     )  # fmt: skip
 
     def __init__(self, class_id: int, key: ClassKey, asked: Asked | None) -> None:
@@ -92,6 +92,8 @@ class RequestClass:
         """Whether nothing but quantities is asked, so that the mask of open rows is all that filters."""
         self.is_coupled = asked is not None and asked.coupling != "none"
         """Whether a placement of one copy can change what other rows allow."""
+        self.amounts = np.array(self.request, dtype=np.int64)
+        self.amounts.flags.writeable = False
         self.need = need_of(self.request)
         self.weights: FloatArray | None = None
         self.policy_epoch = -1

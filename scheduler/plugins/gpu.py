@@ -280,8 +280,10 @@ def _group_order(group: Group) -> tuple[bool, int, list[str], int, int, int]:
 
 def _are_independent(groups: Sequence[Group]) -> bool:
     """Whether no device suits two of the groups, whatever the node."""
+    if len(groups) == 1:
+        return True
     models = [model for group in groups for model in group["models"]]
-    return len(groups) == 1 or (all(group["models"] for group in groups) and len(models) == len(set(models)))
+    return all(group["models"] for group in groups) and len(models) == len(set(models))
 
 
 def _is_anywhere(group: Group, inventories: Sequence[Inventory]) -> bool:

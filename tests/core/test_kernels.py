@@ -79,10 +79,6 @@ def test_a_filled_column_has_every_score_and_the_best_row_of_every_block(case: C
     assert np.array_equal(scores[: case.rows], expected)
     assert np.all(scores[case.rows :] == 1e300)
     assert kernels.best_of_blocks(scores, block_best, case.rows) == reference_kernels.best(expected)
-    again = np.full_like(block_best, 55)
-    kernels.index_blocks(scores, again, case.rows)
-    blocks = -(-case.rows // BLOCK)
-    assert again[:blocks].tolist() == block_best[:blocks].tolist()
 
 
 @given(cases(), st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(0, 5000))
@@ -135,19 +131,6 @@ def test_the_order_of_rows_leads_to_the_best_row(case: Case, seed: int, changes:
     assert best(changes, changes) == expected
     values = (case.weights[:, None] * case.free[:, : case.rows]).sum(axis=0)
     assert np.all(np.diff(values[parts[0][: case.rows]]) <= 1e-9 * max(bound, 1))
-
-
-@given(cases(), st.integers(0, 2**32 - 1))
-@BOUNDED
-def test_scores_put_from_elsewhere(case: Case, seed: int) -> None:
-    scores, block_best = filled(case)
-    generator = np.random.default_rng(seed)
-    rows = np.unique(generator.integers(0, case.rows, size=20)) if case.rows else np.zeros(0, dtype=np.int64)
-    values = generator.choice([-np.inf, -1.0, 0.0, 0.5, 3.0], size=len(rows))
-    kernels.put_scores(scores, block_best, rows, values, case.rows)
-    expected = expected_scores(case)
-    expected[rows] = values
-    assert kernels.best_of_blocks(scores, block_best, case.rows) == reference_kernels.best(expected)
 
 
 @given(cases(), st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 0.5, 1 - 2**-53])))
