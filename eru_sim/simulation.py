@@ -208,12 +208,12 @@ def go_on(saved: Checkpoint, given: Mapping[str, Any], progress: Progress | None
 
 
 def _start_up() -> float:
-    """Load what takes long; return how long that took, in seconds.
+    """Load what takes long and every run needs; return how long that took, in seconds.
 
-    A kernel is compiled, or read from its cache on disk, when it is first called: no run needs all of them.
+    Numba and the kernels are loaded when a kernel is first called: no run needs all of them, and many need none.
     """
     began = time.perf_counter()
-    import scheduler.kernels  # noqa: F401 - numba
+    import scheduler.core  # noqa: F401
 
     return time.perf_counter() - began
 

@@ -97,8 +97,10 @@ class OpenbDotProduct(Policy):
 def _devices(slots: SlotColumns) -> tuple[Int64Array, Int64Array]:
     """Milli left (rows, width), 0 beyond a node's own devices, and by row how many devices there are."""
     numbers = [len(inventory.layout["models"]) for inventory in slots.inventories]
-    counts = np.array([*numbers, 0], dtype=np.int64)[slots.inventory_ids]  # -1 picks the last
+    counts = np.array([*numbers, 0], dtype=np.int64).take(slots.inventory_ids)  # -1 picks the last
     width = max(numbers, default=0)
+    if all(len(inventory.slots) == number for inventory, number in zip(slots.inventories, numbers, strict=True)):
+        return slots.free[:, :width].copy(), counts
     return np.where(np.arange(width) < counts[:, None], slots.free[:, :width], 0), counts
 
 

@@ -127,15 +127,10 @@ class Planner:
         ledger = self.ledger
         if rows is None:
             rows = np.arange(ledger.row_count)
-            free, total = ledger.free[:, : ledger.row_count], ledger.total[:, : ledger.row_count]
-        elif self._shown_at == (ledger.version, self.policy_epoch) and rows.tobytes() == self._shown.rows.tobytes():
-            return self._shown
-        else:
-            free, total = ledger.free.take(rows, axis=1), ledger.total.take(rows, axis=1)
-        shown = rows.view()
-        shown.flags.writeable = free.flags.writeable = total.flags.writeable = False
-        self._shown_at = ledger.version, self.policy_epoch
-        self._shown, self._shown_slots = NodeColumns(self.dimensions, shown, free, total, self.reference), {}
+        seen = ledger.version, self.policy_epoch
+        if self._shown_at != seen or rows.tobytes() != self._shown.rows.tobytes():
+            self._shown = NodeColumns(self.dimensions, rows, ledger.free, ledger.total, self.reference)
+            self._shown_at, self._shown_slots = seen, {}
         return self._shown
 
     # -- one decision ---------------------------------------------------------------------------------------------
@@ -323,7 +318,7 @@ class Planner:
         if rows is None:
             rows = np.arange(self.ledger.row_count)
         fits = mask.take(rows) != 0
-        if request_class.is_plain:
+        if request_class.asked is None or not request_class.asked.exact:
             fits &= self._has_amounts(request_class, rows)
         result = np.full(len(rows), -np.inf)
         positions = fits.nonzero()[0]
@@ -353,9 +348,9 @@ class Planner:
 
     def _with_slots(self, columns: NodeColumns, name: str) -> NodeColumns:
         if columns is not self._shown:
-            return columns._replace(slots=self.ledger.slots[name].columns(columns.rows))
+            return columns.with_slots(self.ledger.slots[name].columns(columns.rows))
         if name not in self._shown_slots:
-            self._shown_slots[name] = columns._replace(slots=self.ledger.slots[name].columns(columns.rows))
+            self._shown_slots[name] = columns.with_slots(self.ledger.slots[name].columns(columns.rows))
         return self._shown_slots[name]
 
     def _preference(self, name: str, payload: Any, columns: NodeColumns) -> FloatArray | float:
@@ -414,11 +409,11 @@ class Planner:
         return request_class.mask
 
     def _bound_of(self, request_class: RequestClass) -> Int64Array:
-        """By row, how many copies state, pool, avoidance and plugins allow as of now; caps apart.
+        """By row, how many copies state, pool, avoidance and plugins allow as of now; quantities and caps apart.
 
-        0 where quantities do not allow one; plugins are not asked there. What they allow of more copies is left out.
+        Exact plugins are only asked where the quantities of one copy are there; the answer is 0 elsewhere.
         """
-        bound, mask = request_class.bound, request_class.mask
+        bound, mask, asked = request_class.bound, request_class.mask, request_class.asked
         rows: Int64Array | None = None
         if bound is None or mask is None or len(mask) != len(self.cluster.open_mask):
             bound = request_class.bound = np.zeros(len(self.cluster.open_mask), dtype=np.int64)
@@ -428,23 +423,24 @@ class Planner:
         request_class.mask_seen = self.ledger.version
         if rows is None:
             rows = np.arange(self.ledger.row_count)
-        elif not len(rows):
-            return bound
-        open_rows = self.cluster.open_mask.take(rows) != 0
-        able = rows.take((open_rows & self._has_amounts(request_class, rows)).nonzero()[0])
-        bound[rows] = mask[rows] = 0
-        if len(able):
-            bound[able] = values = self._bound_on(request_class, self.columns(able))
-            mask[able] = values > 0
+        able = self.cluster.open_mask.take(rows) != 0
+        if asked is not None and asked.exact:
+            able &= self._has_amounts(request_class, rows)
+        if not able.all():
+            bound[rows] = mask[rows] = 0
+            rows = rows.take(able.nonzero()[0])
+        if len(rows):
+            bound[rows] = values = self._bound_on(request_class, rows)
+            mask[rows] = values > 0
         return bound
 
-    def _bound_on(self, request_class: RequestClass, columns: NodeColumns) -> Int64Array:
-        """What pool, avoidance and plugins allow on ``columns.rows``, which are open and have the quantities."""
-        values: Int64Array = np.empty(len(columns.rows), dtype=np.int64)
+    def _bound_on(self, request_class: RequestClass, rows: Int64Array) -> Int64Array:
+        """What pool, avoidance and plugins allow on rows that are open."""
+        columns, asked = self.columns(rows), request_class.asked
+        values: Int64Array = np.empty(len(rows), dtype=np.int64)
         values.fill(UNLIMITED)
         for _, ok in self._place_filters(request_class, columns):
             values[~ok] = 0
-        asked = request_class.asked
         if asked is None:
             return values
         for name, payload in asked.payloads.items():
@@ -454,7 +450,7 @@ class Planner:
                     np.minimum(values, capacity, out=values)
         for name in asked.exact:
             left = values.nonzero()[0]
-            shown = columns if len(left) == len(values) else _subset(columns, left)
+            shown = columns if len(left) == len(values) else self.columns(rows.take(left))
             capacity = self._capacity(name, asked.payloads[name], shown)
             if capacity is not None:
                 values[left] = np.minimum(values[left], capacity)
@@ -485,26 +481,24 @@ class Planner:
         return [(name, capacity >= 1) for name, capacity in capacities if capacity is not None]
 
     def _caps(self, request_class: RequestClass) -> list[tuple[str, Cap]]:
-        if request_class.asked is None:
+        asked = request_class.asked
+        if asked is None:
             return []
         return [
             (name, cap)
-            for name, payload in request_class.asked.payloads.items()
-            if self.plugins[name].coupling_of(payload) != "none"
-            for cap in self.plugins[name].caps(payload, self.cluster, self.ledger)
+            for name in asked.coupled
+            for cap in self.plugins[name].caps(asked.payloads[name], self.cluster, self.ledger)
         ]
 
     def _apply_caps(self, request_class: RequestClass, mask: MaskArray) -> tuple[MaskArray, bool]:
-        """Return the mask without rows of domains that are full, and whether that took any away."""
+        """Return the mask without rows of domains that are full, and whether there are any such domains."""
         capped = False
         for _, cap in self._caps(request_class):
-            if not (cap.limit < 1).any():
-                continue
-            full = _full_rows(cap)
-            if full.any():
+            has_room = cap.limit >= 1
+            if not has_room.all():
                 if not capped:
                     mask, capped = mask.copy(), True
-                mask[: len(full)][full] = 0
+                mask[: len(cap.domain_ids)] &= _rows_of(cap, has_room)
         return mask, capped
 
     # -- many copies ----------------------------------------------------------------------------------------------
@@ -582,7 +576,7 @@ class Planner:
         for dimension, free, need in zip(self.dimensions, columns.free, request_class.need, strict=True):
             checks.append((dimension.name, free >= need))
         checks += self._plugin_filters(request_class, columns)
-        checks += [(name, ~_full_rows(cap)) for name, cap in self._caps(request_class)]
+        checks += [(name, _rows_of(cap, cap.limit >= 1) != 0) for name, cap in self._caps(request_class)]
         reasons: dict[str, int] = {}
         for reason, ok in checks:
             reasons[reason] = reasons.get(reason, 0) + int((left & ~ok).sum())
@@ -616,16 +610,13 @@ def _distinct(rows: Int64Array) -> Int64Array:
     return rows
 
 
-def _subset(columns: NodeColumns, positions: Int64Array) -> NodeColumns:
-    return columns._replace(
-        rows=columns.rows[positions], free=columns.free[:, positions], total=columns.total[:, positions]
-    )
-
-
 def _name_of(policy: Policy) -> str:
     return policy.name or type(policy).__name__
 
 
-def _full_rows(cap: Cap) -> Any:
-    """By row, whether its domain takes no more."""
-    return (cap.domain_ids >= 0) & (cap.limit < 1)[cap.domain_ids]
+def _rows_of(cap: Cap, has_room: BoolArray) -> MaskArray:
+    """By row, whether its domain has room; what is in no domain has."""
+    by_domain = np.ones(len(has_room) + 1, dtype=np.uint8)
+    by_domain[:-1] = has_room
+    result: MaskArray = by_domain.take(cap.domain_ids)  # -1 picks the last
+    return result

@@ -106,20 +106,57 @@ class SlotColumns(NamedTuple):
         return np.array(first, dtype=np.int64), kind_of
 
 
-class NodeColumns(NamedTuple):
-    """Read-only columns over some rows, for plugins and policies. All arrays have one entry a row, in row order.
+class NodeColumns:
+    """Read-only columns over some rows. All arrays have one entry a row, in row order.
 
     ``free`` and ``total`` have shape (dimensions, rows), int64 base units. ``reference`` is the largest capacity of any
     node by dimension (at least 1), to normalise by. ``rows`` are the node indices. ``slots`` are those of the exact
     plugin that is asked, None for everybody else.
+
+    Valid during the call that they are given to: what is not read in it is not cut out.
     """
 
-    dimensions: tuple[Dimension, ...]
-    rows: Int64Array
-    free: Int64Array
-    total: Int64Array
-    reference: Int64Array
-    slots: SlotColumns | None = None
+    __slots__ = ("_all_free", "_all_total", "_free", "_total", "dimensions", "reference", "rows", "slots")
+
+    def __init__(
+        self,
+        dimensions: tuple[Dimension, ...],
+        rows: Int64Array,
+        free: Int64Array,
+        total: Int64Array,
+        reference: Int64Array,
+        slots: SlotColumns | None = None,
+    ) -> None:
+        """``free`` and ``total`` (dimensions, all rows) are what ``rows`` are the indices into."""
+        self.dimensions = dimensions
+        self.rows = rows.view()
+        self.rows.flags.writeable = False
+        self.reference = reference
+        self.slots = slots
+        self._all_free = free
+        self._all_total = total
+        self._free: Int64Array | None = None
+        self._total: Int64Array | None = None
+
+    @property
+    def free(self) -> Int64Array:
+        """What is free of each dimension."""
+        if self._free is None:
+            self._free = self._all_free.take(self.rows, axis=1)
+            self._free.flags.writeable = False
+        return self._free
+
+    @property
+    def total(self) -> Int64Array:
+        """The capacity in each dimension."""
+        if self._total is None:
+            self._total = self._all_total.take(self.rows, axis=1)
+            self._total.flags.writeable = False
+        return self._total
+
+    def with_slots(self, slots: SlotColumns) -> NodeColumns:
+        """The same rows with the slots of an exact plugin."""
+        return NodeColumns(self.dimensions, self.rows, self._all_free, self._all_total, self.reference, slots)
 
 
 class NodeFacts(Protocol):

@@ -34,8 +34,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     ``payloads`` are in canonical form by plugin name. ``demand`` is what they take of the dimensions together.
     ``exact`` names the exact plugins among them, and ``uniform`` is what every copy gets of all of these, None where
-    that depends on the node. ``coupling`` is the strongest, ``marks`` are those of all, and ``scored`` names the
-    plugins that may have preferences.
+    that depends on the node. ``coupling`` is the strongest, of the plugins in ``coupled``, ``marks`` are those of all,
+    and ``scored`` names the plugins that may have preferences.
     """
 
     payloads: dict[str, Any]
@@ -43,6 +43,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     exact: tuple[str, ...]
     uniform: dict[str, Assignment] | None
     coupling: Coupling
+    coupled: tuple[str, ...]
     marks: tuple[Mark, ...]
     scored: tuple[str, ...]
 

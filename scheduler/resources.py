@@ -85,12 +85,14 @@ class Resources:
                 demand[place] += amounts.get(dimension.name, 0)
         exact = tuple(name for name in payloads if name in self.exact)
         uniform = {name: self.exact[name].uniform(payloads[name]) for name in exact}
+        couplings = {name: self.plugins[name].coupling_of(payload) for name, payload in payloads.items()}
         return Asked(
             payloads=payloads,
             demand=tuple(demand),
             exact=exact,
             uniform=None if None in uniform.values() else uniform,  # type: ignore[arg-type]
-            coupling=max((self.plugins[n].coupling_of(p) for n, p in payloads.items()), key=_STRENGTH.index),
+            coupling=max(couplings.values(), key=_STRENGTH.index),
+            coupled=tuple(name for name, coupling in couplings.items() if coupling != "none"),
             marks=tuple(mark for n, p in payloads.items() for mark in self.plugins[n].marks(p)),
             scored=tuple(name for name in payloads if self.plugins[name].has_preferences(payloads[name])),
         )

@@ -123,10 +123,11 @@ class AffinityPlugin(ResourcePlugin):
         needed = sorted({rule["level"] for rule in (*request["near"], *request["spread"])})
         if not (needed or request["labels"] or request["apart"]):
             return None
-        room = np.full(len(nodes.rows), UNLIMITED, dtype=np.int64)
+        room: Int64Array = np.empty(len(nodes.rows), dtype=np.int64)
+        room.fill(UNLIMITED)
         _limit_apart(room, request, NODE, facts, _RowFinder(nodes.rows, facts).find)
         for level in needed:
-            room[facts.domain_ids(level)[nodes.rows] < 0] = 0
+            room[facts.domain_ids(level).take(nodes.rows) < 0] = 0
         return room
 
     def caps(self, request: Mapping[str, Any], facts: NodeFacts, pools: PoolView) -> list[Cap]:
@@ -139,12 +140,13 @@ class AffinityPlugin(ResourcePlugin):
         required = {rule["level"] for rule in (*request["near"], *request["spread"])}
         caps = []
         for level in sorted({*apart_levels, *required}):
-            limit = np.full(facts.domain_count(level), UNLIMITED, dtype=np.int64)
+            limit: Int64Array = np.empty(facts.domain_count(level), dtype=np.int64)
+            limit.fill(UNLIMITED)
             if level in apart_levels:
                 _limit_apart(limit, request, level, facts, _domain_finder(level, facts))
             _limit_near(limit, request, level, facts)
             _limit_spread(limit, request, level, facts)
-            if (limit < UNLIMITED).any():
+            if limit.min(initial=UNLIMITED) < UNLIMITED:
                 caps.append(Cap(facts.domain_ids(level), limit))
         return caps
 
@@ -242,7 +244,7 @@ def _limit_apart(room: Int64Array, request: Mapping[str, Any], level: str, facts
             for mark in refusals:
                 places, _ = find(family, mark)
                 room[places] = np.minimum(room[places], int(mark) - matching[places])
-    np.maximum(room, 0, out=room)
+        np.maximum(room, 0, out=room)
 
 
 def _limit_near(limit: Int64Array, request: Mapping[str, Any], level: str, facts: NodeFacts) -> None:
@@ -259,11 +261,12 @@ def _limit_spread(limit: Int64Array, request: Mapping[str, Any], level: str, fac
         if rule["level"] == level:
             key, value = _label(rule)
             counts = facts.mark_counts(_label_family(key), value, level)
-            fewest = counts[facts.open_domains(level) > 0].min(initial=_NUMBER_MAX)
-            room = rule["max_skew"] + fewest - counts
+            fewest = counts.min(initial=_NUMBER_MAX, where=facts.open_domains(level) > 0)
+            room = (rule["max_skew"] + fewest) - counts
             if request["labels"].get(key) != value:
                 room = np.where(room >= 0, UNLIMITED, 0)
-            np.minimum(limit, np.maximum(room, 0), out=limit)
+            np.minimum(limit, room, out=limit)
+    np.maximum(limit, 0, out=limit)
 
 
 def _label(rule: Mapping[str, Any]) -> Label:

@@ -253,7 +253,7 @@ class _Checks:
         columns = core.planner.columns(rows)
         if self.exact is None:
             return columns
-        return columns._replace(slots=core.ledger.slots[self.plugin.name].columns(columns.rows))
+        return columns.with_slots(core.ledger.slots[self.plugin.name].columns(columns.rows))
 
     def _capacity(
         self, wanted: str, index: int, rows: Int64Array | None = None, core: Core | None = None

@@ -65,7 +65,7 @@ def scores(h: Harness, name: str, request: tuple[int, ...], groups: list[dict[st
     """What a policy gives every node, for a request in canonical form."""
     planner = h.core.planner
     columns = planner.columns()
-    shown = columns._replace(slots=h.core.ledger.slots["gpu"].columns(columns.rows))
+    shown = columns.with_slots(h.core.ledger.slots["gpu"].columns(columns.rows))
     policy = make_policy(name, {"typical_pods": TYPICAL} if name == "fgd" else {})
     payload = {"groups": groups} if groups else None
     return policy.score_slots(shown, np.array(request), payload, h.core.cluster).tolist()
@@ -307,7 +307,7 @@ def test_without_typical_pods_fgd_has_no_opinion() -> None:
 
 def shown(h: Harness) -> Any:
     columns = h.core.planner.columns()
-    return columns._replace(slots=h.core.ledger.slots["gpu"].columns(columns.rows))
+    return columns.with_slots(h.core.ledger.slots["gpu"].columns(columns.rows))
 
 
 def test_memory_of_devices_is_minded() -> None:

@@ -16,7 +16,7 @@ from scheduler import kernels
 from scheduler.config import CoreConfig, PluginConfig
 from scheduler.events import NodeCapacityChanged, NodeJoined
 from scheduler.plugins.cpu import CpuPlugin
-from scheduler.ports import NOTHING, UNLIMITED, Assignment, NodeSlots
+from scheduler.ports import NOTHING, UNLIMITED, Assignment, NodeColumns, NodeSlots
 from scheduler.testing import Harness
 
 BOUNDED = settings(derandomize=True, deadline=None, max_examples=150)
@@ -694,14 +694,15 @@ def test_usage_of_unbound_work_is_of_memory() -> None:
     assert usage.usage.tolist() == [0.25, 0.0, 0.0]
     assert usage.rate.tolist() == [0.25, 0.25, 0.0]
     assert usage.weight == 1
-    assert PLUGIN.usage(request, nodes._replace(dimensions=()), NO_FACTS) is None
+    alone = NodeColumns((), nodes.rows, nodes.free, nodes.total, nodes.reference, nodes.slots)
+    assert PLUGIN.usage(request, alone, NO_FACTS) is None
 
 
 def test_the_kernel_is_compiled_for_one_layout_of_arrays_only() -> None:
     kernels.compile_all()
     nodes = columns(PLUGIN, [node_slots(PLUGIN, NUMA_NODE)] * 3)
     assert nodes.slots is not None
-    by_column = nodes._replace(slots=nodes.slots._replace(free=np.asfortranarray(nodes.slots.free)))
+    by_column = nodes.with_slots(nodes.slots._replace(free=np.asfortranarray(nodes.slots.free)))
     assert PLUGIN.capacity(bound(3), by_column, NO_FACTS).tolist() == [2, 2, 2]
     assert PLUGIN.node_capacity(bound(3), node_slots(PLUGIN, {"cores": 3}), 9) == 1
     assert len(kernels.cpu_plan_counts.signatures) == 1  # type: ignore[attr-defined]

@@ -56,3 +56,13 @@ def test_a_replay_imports_neither_plots_nor_the_real_world() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_replay_under_a_policy_in_numpy_loads_no_compiler_and_its_summary_no_frames() -> None:
+    code = (
+        "import sys; from eru_sim.simulation import replay;"
+        "replay('synthetic:google2019?nodes=20&hours=0.1', policy='least-allocated').summary;"
+        "print(sorted({'numba', 'pandas'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
+import weakref
 from pathlib import Path
 
 import pytest
@@ -202,6 +205,20 @@ def test_results_are_written_whole(tmp_path: Path) -> None:
     assert placement.to_dict("list") == result.placement.drop(columns="assignments").to_dict("list")
     assert len(placement) == result.summary["running"] > 0
     assert result.timeline["live_nodes"].iloc[-1] == 30
+
+
+def test_a_result_holds_its_run_until_its_tables_are_made() -> None:
+    result = replay(SYNTHETIC)
+    core = weakref.ref(next(iter(result._makers["nodes"].__closure__)).cell_contents.core)
+    assert core() is not None
+    again = pickle.loads(pickle.dumps(result))
+    gc.collect()
+    assert core() is None
+    assert result.complete() is result
+    assert again.summary == result.summary
+    assert again.delays_s.tolist() == result.delays_s.tolist()
+    for name in ("timeline", "nodes", "placement", "outcomes"):
+        assert getattr(again, name).equals(getattr(result, name)), name
 
 
 def test_reservations_hold_nodes_for_a_tenant(tmp_path: Path) -> None:
