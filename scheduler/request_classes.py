@@ -76,7 +76,7 @@ class RequestClass:
     """What is known about one kind of request. Made by `ClassTable.create`; never by hand."""
 
     __slots__ = (
-        "access", "amounts", "asked", "avoid", "bound", "class_id", "column", "gang", "is_coupled", "is_plain", "key",
+        "_amounts", "access", "asked", "avoid", "bound", "class_id", "column", "gang", "is_coupled", "is_plain", "key",
         "mask", "mask_seen", "members", "need", "policy_epoch", "pool", "queued", "request", "uses", "weights",
     )  # fmt: skip
 
@@ -93,9 +93,8 @@ class RequestClass:
         """Whether nothing but quantities is asked, so that the mask of open rows is all that filters."""
         self.is_coupled = asked is not None and asked.coupling != "none"
         """Whether a placement of one copy can change what other rows allow."""
-        self.amounts = np.array(self.request, dtype=np.int64)
-        self.amounts.flags.writeable = False
         self.need = need_of(self.request)
+        self._amounts: Int64Array | None = None
         self.weights: FloatArray | None = None
         self.policy_epoch = -1
         self.bound: Int64Array | None = None
@@ -110,6 +109,14 @@ class RequestClass:
         """How many workloads refer to the class."""
         self.queued = 0
         """How many of them are in the queue."""
+
+    @property
+    def amounts(self) -> Int64Array:
+        """`request` as an array (dimensions,), for reading only."""
+        if self._amounts is None:
+            self._amounts = np.array(self.request, dtype=np.int64)
+            self._amounts.flags.writeable = False
+        return self._amounts
 
 
 class ClassTable:
