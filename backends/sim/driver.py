@@ -13,11 +13,12 @@ one would have.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from hashlib import blake2b
 from heapq import heapify, heappop, heappush
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Protocol
 
@@ -83,6 +84,10 @@ class _Own(Enum):
     ALARM = 2
 
 
+_Entry = tuple[int, int, AnyEvent | _Own]
+"""When what is due, its number, and what."""
+
+
 class SimDriver:
     """Runs one core in simulated time. The core, the engine and the journal are the caller's."""
 
@@ -102,8 +107,10 @@ class SimDriver:
         self._environment = simpy.Environment()
         self.now_ns = 0
         """Where simulated time is. For reading only."""
-        self._agenda: list[tuple[int, int, AnyEvent | _Own]] = []
-        """A heap: when what is due, its number, and what."""
+        self._agenda: list[_Entry] = []
+        """A heap of what was scheduled for a later instant."""
+        self._due: deque[_Entry] = deque()
+        """What was scheduled for the instant at which it was scheduled, in order: after all of that on the agenda."""
         self._feed: Iterator[Arrival] = iter(())
         self._next_arrival: Arrival | None = None
         self._arrived = 0
@@ -114,8 +121,9 @@ class SimDriver:
 
     def pending(self) -> list[tuple[int, int, AnyEvent]]:
         """Number, instant and event of every completion that is due, in the order in which they were scheduled."""
-        entries = ((number, at_ns, event) for at_ns, number, event in self._agenda if not isinstance(event, _Own))
-        return sorted(entries, key=itemgetter(0))
+        entries = chain(self._agenda, self._due)
+        completions = ((number, at_ns, event) for at_ns, number, event in entries if not isinstance(event, _Own))
+        return sorted(completions, key=itemgetter(0))
 
     def run(self, feed: Iterable[Arrival], horizon_ns: int | None = None) -> int:
         """Run until nothing is left to happen, or through ``horizon_ns``; return the instant of the end.
@@ -132,24 +140,30 @@ class SimDriver:
             self._arm_arrival()
         else:
             self._find_arrival(self._loaded)
-        agenda, observe = self._agenda, self.engine.observe
+        agenda, due, observe = self._agenda, self._due, self.engine.observe
         last_ns = math.inf if horizon_ns is None else horizon_ns
-        while agenda and agenda[0][0] <= last_ns:
-            at_ns = agenda[0][0]
+        while due or agenda:
+            at_ns = self.now_ns if due else agenda[0][0]
+            if at_ns > last_ns:
+                break
             if at_ns > self.now_ns:
                 self._let_pass(at_ns - self.now_ns)
             inbox: list[AnyEvent] = []
-            while agenda and agenda[0][0] == at_ns:
-                _, number, what = heappop(agenda)
+            while True:
+                if agenda and agenda[0][0] == at_ns:
+                    _, number, what = heappop(agenda)
+                elif due:
+                    _, number, what = due.popleft()
+                else:
+                    break
                 if what is _Own.ARRIVAL:
                     self._on_arrival(inbox)
                 elif what is _Own.ALARM:
                     self._on_alarm(number, inbox)
+                elif (times := observe(what)) == 1:
+                    inbox.append(what)
                 else:
-                    times = observe(what)
-                    if times:
-                        inbox.append(what)
-                        inbox.extend([what] * (times - 1))
+                    inbox += [what] * times
             if inbox:
                 self._step(at_ns, inbox)
         return self.core.at_ns if horizon_ns is None else horizon_ns
@@ -173,9 +187,12 @@ class SimDriver:
             observer(at_ns, events, commands)
 
     def _schedule(self, at_ns: int, what: AnyEvent | _Own) -> None:
-        sequence = self._sequence
-        self._sequence = sequence + 1
-        heappush(self._agenda, (at_ns, sequence, what))
+        entry = (at_ns, self._sequence, what)
+        self._sequence += 1
+        if at_ns == self.now_ns:
+            self._due.append(entry)
+        else:
+            heappush(self._agenda, entry)
 
     def _arm_alarm(self) -> None:
         wakeup_ns = self.core.next_wakeup_ns
@@ -215,7 +232,7 @@ class SimDriver:
         self._arm_arrival()
 
     def _expect(self, event: AnyEvent, service: Service | Mapping[str, Service]) -> None:
-        if isinstance(service, Mapping):
+        if not isinstance(service, Service):
             for workload_id, own in service.items():
                 self.engine.expect(workload_id, own)
         elif isinstance(event, WorkloadsSubmitted):

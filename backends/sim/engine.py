@@ -27,6 +27,7 @@ from scheduler.events import (
     RemovalRequested,
     WorkloadExited,
     WorkloadHealthChanged,
+    WorkloadsSubmitted,
     WorkloadStarted,
     WorkloadStartFailed,
     WorkloadStopped,
@@ -314,6 +315,8 @@ class SimulatedEngine:
     def observe(self, event: AnyEvent) -> int:
         """Take notice of an event that is due; return how many times the core gets to see it."""
         kind = type(event)
+        if kind is WorkloadsSubmitted:
+            return 1
         if kind is WorkloadExited or kind is WorkloadStarted or kind is WorkloadHealthChanged:
             workload_id: str = event.workload_id  # type: ignore[union-attr]
             instance = self._running.get(workload_id)
