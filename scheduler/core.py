@@ -13,6 +13,7 @@ ignored.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -44,6 +45,9 @@ from scheduler.state import CoreState, Handlers
 from scheduler.strategies import StrategyError, total_capacity
 from scheduler.workload import Fence, Workload
 from scheduler.workload_events import WorkloadEvents
+
+
+_BY_CLASS = attrgetter("event_class")
 
 
 class Capacity(msgspec.Struct, frozen=True):
@@ -122,7 +126,7 @@ class Core:
         commands: list[AnyCommand] = []
         self.state.results.commands = commands
         if len(events) > 1:
-            events.sort(key=_event_class)
+            events.sort(key=_BY_CLASS)
         handlers = self._handlers
         if self._pass_per_event:
             for event in events:
@@ -279,7 +283,3 @@ class Core:
             return
         self.policy_config = PolicyConfig(event.name, event.params)
         self.planner.set_policy(policy)
-
-
-def _event_class(event: AnyEvent) -> int:
-    return event.event_class

@@ -144,10 +144,10 @@ class PendingQueue:
 
     def begin_pass(self, ledger: Ledger) -> bool:
         """Take over what the ledger noted as freed; return whether there is anything to try."""
-        woken = ledger.freed_pools, ledger.marks_seen != ledger.marks.version
-        if any(woken):
+        pools_freed, marks_changed = ledger.freed_pools, ledger.marks_seen != ledger.marks.version
+        if pools_freed or marks_changed:
             ledger.freed_pools, ledger.marks_seen = False, ledger.marks.version
-            for class_id in [c for c in self._slots if self._is_woken(c, *woken)]:
+            for class_id in [c for c in self._slots if self._is_woken(c, pools_freed, marks_changed)]:
                 self._make_ready(class_id)
         self._rows = _NO_ROWS
         if ledger.freed_rows:

@@ -473,6 +473,10 @@ class CoreState:
 
     def _timer_is_relevant(self, timer: Timer) -> bool:
         """Whether it is the last timer that was set for its subject, and that still is in the state it was set in."""
+        state = _STATE_OF_TIMER.get(timer.kind)
+        if state is not None:
+            workload = self.workloads.get(timer.workload_id)
+            return workload is not None and workload.timer == timer.sequence and workload.state is state
         if timer.kind == "fence":
             fence = self.fences.by_key.get((timer.workload_id, timer.generation))
             return fence is not None and fence.timer == timer.sequence
@@ -486,15 +490,11 @@ class CoreState:
         workload = self.workloads.get(timer.workload_id)
         if timer.kind == "update":
             return workload is not None and workload.update is not None and workload.update.timer == timer.sequence
-        if timer.kind == "gate":
-            return (
-                workload is not None
-                and workload.rollout is not None
-                and workload.rollout.gate_timer == timer.sequence
-                and workload.state is State.RUNNING
-            )
         return (
-            workload is not None and workload.timer == timer.sequence and workload.state is _STATE_OF_TIMER[timer.kind]
+            workload is not None
+            and workload.rollout is not None
+            and workload.rollout.gate_timer == timer.sequence
+            and workload.state is State.RUNNING
         )
 
     def _take_discipline(self, discipline: Discipline) -> None:
