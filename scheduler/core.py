@@ -120,11 +120,12 @@ class Core:
         ``events`` is sorted in place into batch order (`EventClass`, then arrival), so that what is journalled is what
         was applied. ``at_ns`` must not be before the last step's: `ContractError`.
         """
-        if at_ns < self.state.at_ns:
-            raise ContractError(f"step at {at_ns} ns after a step at {self.state.at_ns} ns: time must not go back")
-        self.state.at_ns = at_ns
+        state = self.state
+        if at_ns < state.at_ns:
+            raise ContractError(f"step at {at_ns} ns after a step at {state.at_ns} ns: time must not go back")
+        state.at_ns = at_ns
         commands: list[AnyCommand] = []
-        self.state.results.commands = commands
+        state.results.commands = commands
         if len(events) > 1:
             events.sort(key=_BY_CLASS)
         handlers = self._handlers
@@ -136,10 +137,10 @@ class Core:
             for event in events:
                 handlers[type(event)](event)
             self._schedule()
-        if self.state.replacements.touched:
+        if state.replacements.touched:
             self._replacements.go_on()
         if self.ledger.slots:
-            self.state.engine_args.finish_step(self.on_row, commands)
+            state.engine_args.finish_step(self.on_row, commands)
         return commands
 
     @property

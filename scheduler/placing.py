@@ -23,14 +23,15 @@ class Placer:
 
     def class_of(self, workload: Workload) -> RequestClass:
         """The request class of a queued workload."""
-        return self.state.planner.classes.by_id[workload.class_id]
+        return self.state.class_by_id[workload.class_id]
 
     def try_place(self, workload: Workload, request_class: RequestClass, rows: Int64Array | None = None) -> bool:
         """Place one workload now, on one of ``rows`` (ascending; None for any); False, and nothing is held, where it
         fits on none.
         """
-        counters = self.state.counters
-        row, assignments = self.state.planner.choose(request_class, counters.decisions, rows)
+        state = self.state
+        counters = state.counters
+        row, assignments = state.planner.choose(request_class, counters.decisions, rows)
         counters.decisions += 1
         if row == NO_ROW:
             return False

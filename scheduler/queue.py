@@ -168,7 +168,7 @@ class PendingQueue:
         while self.ready:
             rank, sequence, class_id = self.ready[0]
             first = None if class_id in self._slot_of else self._first(class_id)
-            if first is None or first[:2] != (rank, sequence):
+            if first is None or first[1] != sequence or first[0] != rank:
                 # Overtaken by a workload that came later and goes first, or by an end in the queue.
                 heapq.heappop(self.ready)
                 if first is not None and first[:2] > (rank, sequence):

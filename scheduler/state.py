@@ -99,7 +99,9 @@ class CoreState:
         self.resources = Resources(config.dimensions, plugins, self.ledger, self.cluster)
         weights = {plugin.name: plugin.weight for plugin in config.plugins}
         self.planner = Planner(self.resources, policy, self.reservations, config.cache_bytes, weights)
-        self.engine_args = EngineArguments(self.resources, self.ledger, self.cluster, self.planner.classes.by_id)
+        self.class_by_id = self.planner.classes.by_id
+        """The request classes. For reading only."""
+        self.engine_args = EngineArguments(self.resources, self.ledger, self.cluster, self.class_by_id)
         self.dimension_names = [dimension.name for dimension in config.dimensions]
 
     def admit(self, spec: WorkloadsSubmitted, avoid: tuple[NodeIndex, ...] = ()) -> RequestClass:
@@ -164,7 +166,7 @@ class CoreState:
         """Have the present generation started on the row that holds it; with that, an update under way is applied."""
         if workload.update is not None:
             self.updates.finish(workload)
-        request_class = self.planner.classes.by_id[workload.class_id]
+        request_class = self.class_by_id[workload.class_id]
         engine_args = None
         if request_class.asked is not None:
             engine_args = self.engine_args.of(request_class, workload.row, workload.assignments)
@@ -213,7 +215,7 @@ class CoreState:
         self, workload: Workload, row: NodeIndex, assignments: Assignments | None = None, *, as_found: bool = False
     ) -> None:
         """Have the workload hold what it asks for on ``row``; `OvercommitError` where it does not fit."""
-        request_class = self.planner.classes.by_id[workload.class_id]
+        request_class = self.class_by_id[workload.class_id]
         if request_class.asked is None and workload.update is None:
             self.ledger.reserve(row, request_class.request, as_found=as_found)
         else:
@@ -306,7 +308,7 @@ class CoreState:
 
     def claim_of(self, workload: Workload) -> Claim:
         """Everything that the workload holds on its row."""
-        request_class = self.planner.classes.by_id[workload.class_id]
+        request_class = self.class_by_id[workload.class_id]
         claim = self.resources.claim(request_class, workload.row, workload.assignments)
         return claim if workload.update is None else claim.plus(workload.update.surplus)
 
@@ -324,9 +326,12 @@ class CoreState:
     def let_go(self, workload: Workload, *, fence: bool = False) -> None:
         """Give back what the workload holds, or leave it held by a fence."""
         row = workload.row
-        request_class = self.planner.classes.by_id[workload.class_id]
-        is_plain = request_class.asked is None and workload.update is None
-        claim = Claim(request_class.request) if is_plain and fence else None if is_plain else self.claim_of(workload)
+        request_class = self.class_by_id[workload.class_id]
+        claim = None
+        if request_class.asked is not None or workload.update is not None:
+            claim = self.claim_of(workload)
+        elif fence:
+            claim = Claim(request_class.request)
         del self.on_row[row][workload.workload_id]
         if workload.spec.app:
             self.count_app(workload.spec, row, -1)
@@ -346,7 +351,9 @@ class CoreState:
             self.ledger.release(row, request_class.request)
         else:
             self.ledger.drop(row, claim)
-        self.note_drained(self.cluster.nodes[row])
+        node = self.cluster.nodes[row]
+        if node.state is NodeState.DRAINING:
+            self.note_drained(node)
 
     def respecify(self, workload: Workload, spec: WorkloadsSubmitted) -> None:
         """The workload asks for something else from now on; what it holds is its caller's business."""
@@ -354,7 +361,7 @@ class CoreState:
         self.planner.classes.join(request_class)
         self.planner.classes.leave(workload.class_id)
         if self.tenants is not None and workload.row >= 0:
-            self.tenants.add(workload.spec.tenant, self.planner.classes.by_id[workload.class_id].request, -1)
+            self.tenants.add(workload.spec.tenant, self.class_by_id[workload.class_id].request, -1)
             self.tenants.add(spec.tenant, request_class.request, 1)
         workload.class_id = request_class.class_id
         workload.spec = spec
@@ -391,7 +398,7 @@ class CoreState:
         if workload.spec.gang:
             self.gangs.come_back(workload)
         else:
-            self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
+            self.queue.push(workload, self.class_by_id[workload.class_id])
 
     def nominate(self, workload: Workload, row: NodeIndex) -> None:
         """Hold a row for a queued workload that preempts, or with -1 none any more."""
@@ -518,7 +525,7 @@ class CoreState:
             if self.ends is not None:
                 self.ends.note(workload)
             if self.tenants is not None and workload.row >= 0:
-                request = self.planner.classes.by_id[workload.class_id].request
+                request = self.class_by_id[workload.class_id].request
                 self.tenants.add(workload.spec.tenant, request, 1)
         self._fill_queue(waiting)
 
@@ -526,7 +533,7 @@ class CoreState:
         """What makes a request class has changed: find that of every workload anew, and try again all that wait."""
         waiting = self._empty_queue()
         for workload in self.workloads.values():
-            if self.planner.classes.by_id[workload.class_id].access != self.reservations.access(workload.spec):
+            if self.class_by_id[workload.class_id].access != self.reservations.access(workload.spec):
                 self.respecify(workload, workload.spec)
         self.discipline = make_discipline(self.queue_config.name, self.queue_config.params, self.config.dimensions)
         self.queue = self.discipline.queue
@@ -536,12 +543,12 @@ class CoreState:
         """Take everything out of the queue, which must not be used any more."""
         waiting = list(self.queue.workloads())
         for workload in waiting:
-            self.planner.classes.by_id[workload.class_id].queued = 0
+            self.class_by_id[workload.class_id].queued = 0
         return waiting
 
     def _fill_queue(self, waiting: Sequence[Workload]) -> None:
         for workload in waiting:
-            self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
+            self.queue.push(workload, self.class_by_id[workload.class_id])
 
     def adopt_record(self, workload: Workload) -> None:
         """Take in a record as it was, holding nothing yet; its class is found anew."""
@@ -564,7 +571,7 @@ class CoreState:
             if workload.nominated_row >= 0:
                 self.cluster.nominate(workload.nominated_row, workload.workload_id)
             if workload.state is State.QUEUED and workload.workload_id not in self.gangs.gathering:
-                self.queue.push(workload, self.planner.classes.by_id[workload.class_id])
+                self.queue.push(workload, self.class_by_id[workload.class_id])
         self.queue.settle(self.ledger)
 
     def partition(self) -> dict[str, int]:

@@ -49,31 +49,32 @@ class WorkloadEvents:
         }
 
     def _on_submitted(self, event: WorkloadsSubmitted) -> None:
+        state = self.state
         try:
-            request_class = self.state.admit(event)
+            request_class = state.admit(event)
         except ValueError as error:
-            self.state.results.refuse(event.workload_id, str(error), event.operation_id)
+            state.results.refuse(event.workload_id, str(error), event.operation_id)
             return
         ids: tuple[str, ...] = (event.workload_id,)
         if event.count > 1:
             ids = tuple(f"{event.workload_id}/{copy}" for copy in range(event.count))
         for workload_id in ids:
             try:
-                self.state.check_id(workload_id)
+                state.check_id(workload_id)
             except ValueError as error:
-                self.state.results.refuse(workload_id, str(error), event.operation_id)
+                state.results.refuse(workload_id, str(error), event.operation_id)
                 return
-        if event.operation_id and not self.state.results.open(event.operation_id, "create", event.count):
+        if event.operation_id and not state.results.open(event.operation_id, "create", event.count):
             return
         for workload_id in ids:
-            workload = self.state.new_workload(workload_id, event, request_class)
-            self.state.queue.push(workload, request_class)
+            workload = state.new_workload(workload_id, event, request_class)
+            state.queue.push(workload, request_class)
             if event.preempts:
-                self.state.preemptors[workload_id] = workload
+                state.preemptors[workload_id] = workload
             if event.on_unschedulable == "fail":
-                self.state.impatient.append(workload)
+                state.impatient.append(workload)
         if event.gang:
-            self.state.gangs.arm(event)
+            state.gangs.arm(event)
 
     def _on_adopted(self, event: WorkloadAdopted) -> None:
         spec = event.spec
@@ -148,23 +149,25 @@ class WorkloadEvents:
         workload = self._current(event.workload_id, event.generation)
         if workload is None:
             return
+        state = self.state
         if workload.state is not State.STARTING:
-            self.state.counters.stale += 1
+            state.counters.stale += 1
             return
-        workload.started_ns = self.state.at_ns
-        self.state.move(workload, Trigger.STARTED)
+        workload.started_ns = state.at_ns
+        state.move(workload, Trigger.STARTED)
         workload.start_failures = 0
-        if self.state.resources.uses_images and workload.spec.image:
-            node = self.state.cluster.nodes[workload.row]
+        if state.resources.uses_images and workload.spec.image:
+            node = state.cluster.nodes[workload.row]
             if workload.spec.image not in node.images:
                 node.images = {**node.images, workload.spec.image: 0}
-                self.state.ledger.touch(node.row)
+                state.ledger.touch(node.row)
         if workload.stop_operation_id:
-            self.state.results.answer(workload.stop_operation_id, workload.workload_id, "running")
+            state.results.answer(workload.stop_operation_id, workload.workload_id, "running")
             workload.stop_operation_id = ""
         if workload.rollout is not None:
-            self.state.replacements.note_started(workload)
-        self._answer_creation(workload)
+            state.replacements.note_started(workload)
+        if not workload.creation_answered:
+            self._answer_creation(workload)
 
     def _answer_creation(self, workload: Workload) -> None:
         """Tell whoever waits for the workload that it runs, once."""
@@ -216,22 +219,23 @@ class WorkloadEvents:
         self.state.command_start(workload)
 
     def _on_exited(self, event: WorkloadExited) -> None:
-        if self.state.fences.by_key and self.state.lift_fence(event.workload_id, event.generation):
+        state = self.state
+        if state.fences.by_key and state.lift_fence(event.workload_id, event.generation):
             return
         workload = self._current(event.workload_id, event.generation)
         if workload is None:
             return
         if workload.state is State.STOPPED:
-            self.state.counters.stale += 1
+            state.counters.stale += 1
             return
         if workload.spec.on_exit == "hold":
             self._hold_exited(workload, event.exit_code)
             return
-        self.state.let_go(workload)
+        state.let_go(workload)
         if event.exit_code:
-            self.state.end(workload, Trigger.EXITED_WITH_ERROR, f"exit code {event.exit_code}")
+            state.end(workload, Trigger.EXITED_WITH_ERROR, f"exit code {event.exit_code}")
         else:
-            self.state.end(workload, Trigger.EXITED)
+            state.end(workload, Trigger.EXITED)
 
     def _hold_exited(self, workload: Workload, exit_code: int) -> None:
         """It stays, stopped. Where it was to be stopped anyway, the answer to that decides."""
