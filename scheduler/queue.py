@@ -34,6 +34,7 @@ from scheduler.workload import Workload, by_priority
 QueueKey = Callable[[Workload], tuple[int, int]]
 """The place of a workload in the queue, lowest first: two integers of 64 bits. The second is its sequence, so no two
 are equal; it does not change while the workload waits."""
+_QUEUED = State.QUEUED  # a name is found faster than a member, and this one is asked for with every workload
 _Entry = tuple[int, int, Workload]
 _DEAD_ENTRIES_MAX = 64
 """Entries of workloads that left the queue from its middle are swept out beyond this, or when they are the most."""
@@ -131,7 +132,7 @@ class PendingQueue:
         waiting = self._waiting.get(class_id)
         if waiting is None:
             return None
-        while waiting and waiting[0][2].state is not State.QUEUED:
+        while waiting and waiting[0][2].state is not _QUEUED:
             heapq.heappop(waiting)
         if waiting:
             return waiting[0]

@@ -43,6 +43,8 @@ _ENDED_AS: dict[State, Outcome] = {
 }
 _PUBLISHED = (Trigger.REFUSED, Trigger.START_FAILED, Trigger.NODE_GONE_LOSE)
 """Ends that neither an exit nor a user caused: published even when nobody waits."""
+# A name is found faster than a member, and these are asked for with every workload.
+_QUEUED, _DRAINING = State.QUEUED, NodeState.DRAINING
 _STATE_OF_TIMER = {"backoff": State.BACKOFF, "start": State.STARTING, "stop": State.STOPPING}
 
 SUBMISSION_COPIES_MAX = 10_000_000
@@ -159,7 +161,7 @@ class CoreState:
         self.next_sequence += 1
         self.workloads[workload_id] = workload
         self.counters.submitted += 1
-        self.state_counts[State.QUEUED] += 1
+        self.state_counts[_QUEUED] += 1
         return workload
 
     def command_start(self, workload: Workload) -> None:
@@ -352,7 +354,7 @@ class CoreState:
         else:
             self.ledger.drop(row, claim)
         node = self.cluster.nodes[row]
-        if node.state is NodeState.DRAINING:
+        if node.state is _DRAINING:
             self.note_drained(node)
 
     def respecify(self, workload: Workload, spec: WorkloadsSubmitted) -> None:
@@ -368,7 +370,7 @@ class CoreState:
 
     def end(self, workload: Workload, trigger: Trigger, detail: str = "") -> None:
         """The workload ends; what it held has been given back."""
-        was_queued = workload.state is State.QUEUED
+        was_queued = workload.state is _QUEUED
         self.move(workload, trigger)
         if workload.nominated_row >= 0:
             self.nominate(workload, -1)

@@ -27,6 +27,10 @@ from scheduler.state import CoreState, Handlers
 from scheduler.types import NodeIndex
 from scheduler.workload import Workload
 
+# A name is found faster than a member, and these are asked for with every workload.
+_STARTING, _STOPPED = State.STARTING, State.STOPPED
+_STARTED, _EXITED = Trigger.STARTED, Trigger.EXITED
+
 
 class WorkloadEvents:
     """Handlers, one an event type: ``handlers`` maps the type to the method."""
@@ -150,11 +154,11 @@ class WorkloadEvents:
         if workload is None:
             return
         state = self.state
-        if workload.state is not State.STARTING:
+        if workload.state is not _STARTING:
             state.counters.stale += 1
             return
         workload.started_ns = state.at_ns
-        state.move(workload, Trigger.STARTED)
+        state.move(workload, _STARTED)
         workload.start_failures = 0
         if state.resources.uses_images and workload.spec.image:
             node = state.cluster.nodes[workload.row]
@@ -225,7 +229,7 @@ class WorkloadEvents:
         workload = self._current(event.workload_id, event.generation)
         if workload is None:
             return
-        if workload.state is State.STOPPED:
+        if workload.state is _STOPPED:
             state.counters.stale += 1
             return
         if workload.spec.on_exit == "hold":
@@ -235,7 +239,7 @@ class WorkloadEvents:
         if event.exit_code:
             state.end(workload, Trigger.EXITED_WITH_ERROR, f"exit code {event.exit_code}")
         else:
-            state.end(workload, Trigger.EXITED)
+            state.end(workload, _EXITED)
 
     def _hold_exited(self, workload: Workload, exit_code: int) -> None:
         """It stays, stopped. Where it was to be stopped anyway, the answer to that decides."""

@@ -156,10 +156,11 @@ class SimDriver:
                     _, number, what = due.popleft()
                 else:
                     break
-                if what is _Own.ARRIVAL:
-                    self._on_arrival(inbox)
-                elif what is _Own.ALARM:
-                    self._on_alarm(number, inbox)
+                if type(what) is _Own:
+                    if what is _Own.ARRIVAL:
+                        self._on_arrival(inbox)
+                    else:
+                        self._on_alarm(number, inbox)
                 elif (times := observe(what)) == 1:
                     inbox.append(what)
                 else:
