@@ -6,6 +6,10 @@ once with it, the batch is journalled, and the commands are handed to the engine
 completion without delay is due at the same instant and so makes the next batch of that instant. Only where the next
 instant is a later one does time pass, and that is one SimPy timeout.
 
+The agenda is in order only where it has to be. Time is cut into spans; what is due in a later span lies there as it
+came, and goes onto a heap when its span begins. So the heap stays small however much will happen one day. And what is
+due at the very instant at which it is scheduled waits in line, as nothing can come before it.
+
 So a driver that loads the agenda that another one dumped, and reads its feed up to where the other was, goes on as that
 one would have.
 """
@@ -86,6 +90,8 @@ class _Own(Enum):
 
 _Entry = tuple[int, int, AnyEvent | _Own]
 """When what is due, its number, and what."""
+_SPAN_BITS = 34
+"""A span is 2^34 ns, about 17 s."""
 
 
 class SimDriver:
@@ -107,10 +113,15 @@ class SimDriver:
         self._environment = simpy.Environment()
         self.now_ns = 0
         """Where simulated time is. For reading only."""
-        self._agenda: list[_Entry] = []
-        """A heap of what was scheduled for a later instant."""
+        self._near: list[_Entry] = []
+        """A heap of what is due before ``_near_ns``."""
+        self._near_ns = 0
+        self._later: dict[int, list[_Entry]] = {}
+        """By span, what is due in it, in no order."""
+        self._spans: list[int] = []
+        """A heap of those spans."""
         self._due: deque[_Entry] = deque()
-        """What was scheduled for the instant at which it was scheduled, in order: after all of that on the agenda."""
+        """What was scheduled for the instant at which it was scheduled, in order: after all else of that instant."""
         self._feed: Iterator[Arrival] = iter(())
         self._next_arrival: Arrival | None = None
         self._arrived = 0
@@ -121,7 +132,7 @@ class SimDriver:
 
     def pending(self) -> list[tuple[int, int, AnyEvent]]:
         """Number, instant and event of every completion that is due, in the order in which they were scheduled."""
-        entries = chain(self._agenda, self._due)
+        entries = chain(self._near, self._due, *self._later.values())
         completions = ((number, at_ns, event) for at_ns, number, event in entries if not isinstance(event, _Own))
         return sorted(completions, key=itemgetter(0))
 
@@ -140,18 +151,18 @@ class SimDriver:
             self._arm_arrival()
         else:
             self._find_arrival(self._loaded)
-        agenda, due, observe = self._agenda, self._due, self.engine.observe
+        near, due, observe = self._near, self._due, self.engine.observe
         last_ns = math.inf if horizon_ns is None else horizon_ns
-        while due or agenda:
-            at_ns = self.now_ns if due else agenda[0][0]
+        while due or near or self._begin_span():
+            at_ns = self.now_ns if due else near[0][0]
             if at_ns > last_ns:
                 break
             if at_ns > self.now_ns:
                 self._let_pass(at_ns - self.now_ns)
             inbox: list[AnyEvent] = []
             while True:
-                if agenda and agenda[0][0] == at_ns:
-                    _, number, what = heappop(agenda)
+                if near and near[0][0] == at_ns:
+                    _, number, what = heappop(near)
                 elif due:
                     _, number, what = due.popleft()
                 else:
@@ -192,8 +203,29 @@ class SimDriver:
         self._sequence += 1
         if at_ns == self.now_ns:
             self._due.append(entry)
+        elif at_ns < self._near_ns:
+            heappush(self._near, entry)
         else:
-            heappush(self._agenda, entry)
+            self._put_off(entry)
+
+    def _put_off(self, entry: _Entry) -> None:
+        span = entry[0] >> _SPAN_BITS
+        entries = self._later.get(span)
+        if entries is None:
+            self._later[span] = [entry]
+            heappush(self._spans, span)
+        else:
+            entries.append(entry)
+
+    def _begin_span(self) -> bool:
+        """Put the next span's entries onto the heap, which is empty; False where there are none any more."""
+        if not self._spans:
+            return False
+        span = heappop(self._spans)
+        self._near += self._later.pop(span)
+        heapify(self._near)
+        self._near_ns = (span + 1) << _SPAN_BITS
+        return True
 
     def _arm_alarm(self) -> None:
         wakeup_ns = self.core.next_wakeup_ns
@@ -282,12 +314,13 @@ class SimDriver:
         self._sequence = state.sequence
         self._alarms = dict(state.alarms)
         self._alarm_ns = math.inf if state.alarm_ns is None else state.alarm_ns
-        self._agenda = [(at_ns, number, event) for number, at_ns, event in state.pending]
-        self._agenda += [(at_ns, number, _Own.ALARM) for number, at_ns in state.alarms]
+        for number, at_ns, event in state.pending:
+            self._put_off((at_ns, number, event))
+        for number, at_ns in state.alarms:
+            self._put_off((at_ns, number, _Own.ALARM))
         if state.arrival is not None:
             number, at_ns, _ = state.arrival
-            self._agenda.append((at_ns, number, _Own.ARRIVAL))
-        heapify(self._agenda)
+            self._put_off((at_ns, number, _Own.ARRIVAL))
 
     def _find_arrival(self, state: DriverState) -> None:
         """Read the feed up to where the state was dumped."""
