@@ -41,7 +41,7 @@ _ENDED_AS: dict[State, Outcome] = {
     State.REJECTED: "rejected",
     State.DISSOCIATED: "dissociated",
 }
-_PUBLISHED = (Trigger.REFUSED, Trigger.START_FAILED, Trigger.NODE_GONE_LOSE)
+_PUBLISHED = frozenset({Trigger.REFUSED, Trigger.START_FAILED, Trigger.NODE_GONE_LOSE})
 """Ends that neither an exit nor a user caused: published even when nobody waits."""
 # A name is found faster than a member, and these are asked for with every workload.
 _QUEUED, _DRAINING = State.QUEUED, NodeState.DRAINING
@@ -140,12 +140,16 @@ class CoreState:
         if len(request) != len(self.dimension_names):
             names = ", ".join(self.dimension_names)
             raise ValueError(f"request: {len(request)} amounts for the dimensions {names}")
-        demand = asked.demand if asked is not None else (0,) * len(request)
-        for name, amount, more in zip(self.dimension_names, request, demand, strict=True):
+        for dimension, amount in enumerate(request):
             if not isinstance(amount, int) or isinstance(amount, bool):
-                raise ValueError(f"request.{name}: {amount!r} must be a whole number of base units")
-            if not amount >= 0 or not 0 <= amount + more < 1 << 62:
-                raise ValueError(f"request.{name}: {amount + more} must be at least 0 and below 2^62")
+                raise ValueError(
+                    f"request.{self.dimension_names[dimension]}: {amount!r} must be a whole number of base units"
+                )
+            together = amount if asked is None else amount + asked.demand[dimension]
+            if amount < 0 or not 0 <= together < 1 << 62:
+                raise ValueError(
+                    f"request.{self.dimension_names[dimension]}: {together} must be at least 0 and below 2^62"
+                )
 
     def new_workload(self, workload_id: str, spec: WorkloadsSubmitted, request_class: RequestClass) -> Workload:
         """Record a workload as queued. Whoever calls this queues or adopts it."""
@@ -376,12 +380,11 @@ class CoreState:
             self.nominate(workload, -1)
         if was_queued and workload.workload_id not in self.gangs.gathering:
             self.queue.drop(workload)
-        outcome = _ENDED_AS[workload.state]
         if not workload.creation_answered or trigger in _PUBLISHED:
             operation_id = "" if workload.creation_answered else workload.spec.operation_id
-            self.results.answer(operation_id, workload.workload_id, outcome, detail)
+            self.results.answer(operation_id, workload.workload_id, _ENDED_AS[workload.state], detail)
         if workload.stop_operation_id:
-            self.results.answer(workload.stop_operation_id, workload.workload_id, outcome, detail)
+            self.results.answer(workload.stop_operation_id, workload.workload_id, _ENDED_AS[workload.state], detail)
         if workload.rollout is not None:
             self.replacements.leave(workload, "refused", f"the workload is {workload.state}")
         del self.workloads[workload.workload_id]
