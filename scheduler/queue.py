@@ -158,7 +158,7 @@ class PendingQueue:
                 self._rows, self._free = rows, ledger.free
                 self._pointers[: len(self._slots)] = 0
             ledger.freed_rows.clear()
-        return bool(self.ready) or len(self._rows) > 0
+        return bool(self.ready) or self._rows is not _NO_ROWS
 
     def next_class(self) -> tuple[RequestClass, Workload, Int64Array | None] | None:
         """Return the class whose first workload comes first, that workload, and the rows it is confined to, if it is.

@@ -29,9 +29,7 @@ class SkippingDiscipline(Discipline):
     def run(self, placer: Placer) -> None:
         """Hand out classes until every one with waiting workloads has been refused."""
         queue, ledger = self.queue, placer.state.ledger
-        while queue.ready or ledger.has_news:
-            if not queue.begin_pass(ledger):
-                break
+        while queue.begin_pass(ledger):
             self._work_off(placer)
 
     def _work_off(self, placer: Placer) -> None:
