@@ -46,7 +46,6 @@ from scheduler.strategies import StrategyError, total_capacity
 from scheduler.workload import Fence, Workload
 from scheduler.workload_events import WorkloadEvents
 
-
 _BY_CLASS = attrgetter("event_class")
 
 
