@@ -209,6 +209,32 @@ def test_what_is_pending_is_data() -> None:
     assert [(at_ns / S, type(event).__name__) for _, at_ns, event in driver.pending()] == [(6, "WorkloadExited")]
 
 
+@pytest.mark.parametrize("span_bits", [1, 30, 80])
+def test_how_time_is_cut_into_spans_changes_nothing(monkeypatch: pytest.MonkeyPatch, span_bits: int) -> None:
+    def run_in_two_parts() -> tuple[list[tuple[int, int, str]], str]:
+        core = Core(CoreConfig(deadline_ns=2 * S))
+        engine = SimulatedEngine(EngineModel(start_ns=S, stop_ns=S, jitter_ratio=0.5, lost_completion_ratio=0.3))
+        driver = SimDriver(core, engine, JournalWriter(Header(config=core.config)))
+        states: list[bytes] = []
+        driver.observers.append(lambda at_ns, events, commands: states.append(driver.dump()))
+        feed = [Arrival(0, NodeJoined(node_id="n", capacity={"cpu": 9, "memory": 9}))]
+        for number in range(40):
+            spec = WorkloadsSubmitted(workload_id=f"w{number}", request=(1, 1))
+            feed.append(Arrival(number * S // 2, spec, Service((7 * number) % 40 * S)))
+        driver.run(feed, horizon_ns=12 * S)
+        pending = [(number, at_ns, type(event).__name__) for number, at_ns, event in driver.pending()]
+        resumed = SimDriver(core, engine, driver.journal)
+        resumed.load(states[-1])
+        assert resumed.pending() == driver.pending()
+        resumed.run(feed)
+        assert not resumed.pending()
+        return pending, driver.journal.journal_digest
+
+    expected = run_in_two_parts()
+    monkeypatch.setattr("backends.sim.driver._SPAN_BITS", span_bits)
+    assert run_in_two_parts() == expected
+
+
 def test_an_engine_answers_a_repeated_command_and_starts_nothing_twice() -> None:
     from scheduler.commands import StartWorkload
 
