@@ -46,7 +46,7 @@ from scheduler.strategies import StrategyError, total_capacity
 from scheduler.workload import Fence, Workload
 from scheduler.workload_events import WorkloadEvents
 
-_BY_CLASS = attrgetter("event_class")
+_event_class = attrgetter("event_class")
 
 
 class Capacity(msgspec.Struct, frozen=True):
@@ -126,7 +126,7 @@ class Core:
         commands: list[AnyCommand] = []
         state.results.commands = commands
         if len(events) > 1:
-            events.sort(key=_BY_CLASS)
+            events.sort(key=_event_class)
         handlers = self._handlers
         if self._pass_per_event:
             for event in events:
