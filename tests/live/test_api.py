@@ -248,8 +248,11 @@ def test_a_deployment_follows_its_strategy_and_a_plan_says_the_same(tmp_path: Pa
             spread = pb.Spread(strategy=pb.STRATEGY_EACH, excluded_node_ids=["n2"])
             plan = await stub.Plan(pb.PlanRequest(spec=spec("web", 2), spread=spread))
             assert [(share.node_id, share.count) for share in plan.shares] == [("n0", 2), ("n1", 2)]
-            assert plan.total_capacity == 24
-            assert dict(plan.capacity) == {"n0": 8, "n1": 8, "n2": 8}
+            assert (plan.total_capacity, dict(plan.capacity)) == (24, {})
+            whole = await stub.Plan(pb.PlanRequest(spec=spec("web", 2), spread=spread, with_capacity=True))
+            assert dict(whole.capacity) == {"n0": 8, "n1": 8, "n2": 8}
+            whole.ClearField("capacity")
+            assert whole == plan
             operation = await stub.Deploy(pb.DeployRequest(spec=spec("web", 2), spread=spread))
             assert len(await api.results(operation)) == 4
             placed = [one.node_id async for one in stub.ListWorkloads(pb.ListWorkloadsRequest(app="web"))]

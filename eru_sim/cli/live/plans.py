@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def capacity_of(service: Service, spec: Any, nodes: Sequence[str], output: str) -> Answer:
     """How many copies fit on each node."""
     spread = pb.Spread(strategy=pb.STRATEGY_AUTO, node_ids=nodes)
-    found = plain(await service.call("Plan", pb.PlanRequest(spec=spec, spread=spread)))
+    found = plain(await service.call("Plan", pb.PlanRequest(spec=spec, spread=spread, with_capacity=True)))
     keys = ("capacity", "total_capacity", "is_unlimited", "diagnosis")
     records = [{"node_id": node, "capacity": count} for node, count in found["capacity"].items()]
     return Answer(
@@ -37,7 +37,7 @@ def _totals(found: dict[str, Any]) -> list[str]:
 
 async def planned(service: Service, spec: Any, spread: Any, output: str) -> Answer:
     """What a deployment would do now; not ok where it could not place all."""
-    request = pb.PlanRequest(spec=spec)
+    request = pb.PlanRequest(spec=spec, with_capacity=output != "name")
     if spread is not None:
         request.spread.CopyFrom(spread)
     found = plain(await service.call("Plan", request))

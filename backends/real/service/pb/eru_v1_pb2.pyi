@@ -932,12 +932,14 @@ class DeployRequest(_message.Message):
     def __init__(self, spec: _Optional[_Union[WorkloadSpec, _Mapping]] = ..., spread: _Optional[_Union[Spread, _Mapping]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class PlanRequest(_message.Message):
-    __slots__ = ("spec", "spread")
+    __slots__ = ("spec", "spread", "with_capacity")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     SPREAD_FIELD_NUMBER: _ClassVar[int]
+    WITH_CAPACITY_FIELD_NUMBER: _ClassVar[int]
     spec: WorkloadSpec
     spread: Spread
-    def __init__(self, spec: _Optional[_Union[WorkloadSpec, _Mapping]] = ..., spread: _Optional[_Union[Spread, _Mapping]] = ...) -> None: ...
+    with_capacity: bool
+    def __init__(self, spec: _Optional[_Union[WorkloadSpec, _Mapping]] = ..., spread: _Optional[_Union[Spread, _Mapping]] = ..., with_capacity: _Optional[bool] = ...) -> None: ...
 
 class PlanResponse(_message.Message):
     __slots__ = ("capacity", "total_capacity", "is_unlimited", "shares", "unplaced", "diagnosis", "refusal")
