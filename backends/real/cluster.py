@@ -36,7 +36,7 @@ from backends.real.restarts import Restarts
 from backends.real.statuses import StatusTable, WorkloadStatus
 from backends.real.stores.base import Record, Store
 from backends.real.tail import Tail
-from backends.real.template import Template
+from backends.real.template import Template, TemplateCache
 from backends.real.tombstones import Tombstones
 from scheduler import journal
 from scheduler.cluster import NodeState
@@ -104,8 +104,8 @@ class ClusterOptions(NamedTuple):
     """Intervals and bounds of the edge; see also what drivers and liveness have.
 
     ``core_id`` is for a new store, in place of one that was lost. Engines are compared with the core every
-    ``reconcile_ns``. What has ended by itself is removed from its node
-    ``ended_ns`` later, so that its output can be read until then.
+    ``reconcile_ns``. What has ended by itself is removed from its node ``ended_ns`` later, so that its output can be
+    read until then. Of the templates in the store about ``template_bytes`` are at hand.
     """
 
     driver: DriverOptions = DriverOptions()
@@ -113,6 +113,7 @@ class ClusterOptions(NamedTuple):
     reconcile_ns: int = 30 * SECOND_NS
     ended_ns: int = 600 * SECOND_NS
     tick_ns: int = SECOND_NS // 2
+    template_bytes: int = 64 << 20
     core_id: str = ""
 
 
@@ -211,7 +212,7 @@ class LiveCluster:
         self._make_core = make_core
         self._make_gateway = make_gateway
         self._connect = connect
-        self._templates: dict[str, Template] = {}
+        self._templates = TemplateCache(options.template_bytes)
         self._restarts = Restarts(self)
         self._tasks: list[asyncio.Task[Any]] = []
         self._under_way: set[asyncio.Future[Any]] = set()
@@ -335,11 +336,17 @@ class LiveCluster:
         if self.operations.find(operation_id) is not None:
             raise Exists(f"operation {operation_id}: there is one already; choose another id")
         view = self.operations.begin(operation_id, keep=keep, kind=kind, subjects=subjects)
-        staged = [*records, *self._template_records(template), *self.operations.opening(view)]
+        staged = [*records, *self.operations.opening(view)]
+        digest, encoded = "", b""
+        if template is not None:
+            encoded = template.encode()
+            digest = templates.digest(encoded)
+            if digest not in self._templates:
+                staged.append(Record("templates", digest, encoded))
         try:
             durable = self.driver.offer(*events, records=staged)
             if template is not None:
-                self._templates[self.digest_of(template)] = template
+                self._templates.put(digest, template, len(encoded))
             await durable
         except (DriverStopped, Overloaded):
             if operation_id not in self.core.operations:
@@ -410,13 +417,6 @@ class LiveCluster:
         """The digest under which `ask` stores a template."""
         return templates.digest(template.encode())
 
-    def _template_records(self, template: Template | None) -> list[Record]:
-        if template is None:
-            return []
-        encoded = template.encode()
-        digest = templates.digest(encoded)
-        return [] if digest in self._templates else [Record("templates", digest, encoded)]
-
     async def template(self, digest: str) -> Template:
         """A template by its digest, "" for one that says nothing; `Missing` where there is none."""
         if not digest:
@@ -426,7 +426,8 @@ class LiveCluster:
             encoded = await self.store.get("templates", digest)
             if encoded is None:
                 raise Missing(f"template {digest}: it is not in the store")
-            found = self._templates[digest] = templates.decode(encoded)
+            found = templates.decode(encoded)
+            self._templates.put(digest, found, len(encoded))
         return found
 
     async def _find_template(self, digest: str) -> Template:

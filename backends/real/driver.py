@@ -4,8 +4,8 @@ Theory of operation. Events wait in an inbox. The driver takes what is there as 
 batch to the journal, and waits until the store has it on disk: one synchronisation for all that came in meanwhile
 (group commit). A batch of several events says that more are on their way, and so the next one waits a few milliseconds
 for company: a commit costs the same for many. Only when a batch is durable are its commands handed to the gateway, and
-answers to whoever asked. So what was told can always be told again, and what was not made durable has never happened: when the store fails, the driver stops, and
-`backends.real.recovery` goes on from what is durable.
+answers to whoever asked. So what was told can always be told again, and what was not made durable has never happened:
+when the store fails, the driver stops, and `backends.real.recovery` goes on from what is durable.
 
 The core's timers are one alarm on the clock. The driver decides nothing.
 """
@@ -56,8 +56,8 @@ class DriverStopped(Exception):
 class DriverOptions(NamedTuple):
     """Bounds. ``inbox_max`` counts waiting requests, ``batch_max`` the events of a batch.
 
-    After a batch of at least ``busy_events`` the next one is taken ``gather_ns`` later. A snapshot is saved after so many
-    batches; batches older than it are kept for ``retention_ns``.
+    After a batch of at least ``busy_events`` the next one is taken ``gather_ns`` later. A snapshot is saved after so
+    many batches; batches older than it are kept for ``retention_ns``.
     """
 
     inbox_max: int = 20_000

@@ -6,6 +6,7 @@ events carry only that. It is versioned data; unknown fields are an error.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from typing import Any, Literal
 import msgspec
 
 TEMPLATE_VERSION = 1
+_ENTRY_BYTES = 2048
+"""What a template takes in memory besides its text."""
 
 
 class HealthCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -106,3 +109,32 @@ def decode(encoded: bytes) -> Template:
     if template.version != TEMPLATE_VERSION:
         raise ValueError(f"template: version {template.version}; this build reads version {TEMPLATE_VERSION}")
     return template
+
+
+class TemplateCache:
+    """The templates used last, by digest: as many as take about ``bytes_max``."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._known: OrderedDict[str, tuple[Template, int]] = OrderedDict()
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._known
+
+    def get(self, digest: str) -> Template | None:
+        """That of this digest, if it is still here."""
+        found = self._known.get(digest)
+        if found is None:
+            return None
+        self._known.move_to_end(digest)
+        return found[0]
+
+    def put(self, digest: str, template: Template, length: int) -> None:
+        """Keep a template, whose encoding has this length, in place of those that were not used for longest."""
+        _, old = self._known.pop(digest, (None, 0))
+        self._known[digest] = template, length + _ENTRY_BYTES
+        self._bytes += length + _ENTRY_BYTES - old
+        while self._bytes > self._bytes_max and len(self._known) > 1:
+            _, (_, freed) = self._known.popitem(last=False)
+            self._bytes -= freed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import msgspec
 import pytest
 from live_kit import deployment, machines, request, running
 
-from backends.real.cluster import Conflict, Missing, Rejected
+from backends.real.cluster import ClusterOptions, Conflict, Missing, Rejected
 from backends.real.driver import DriverOptions, Overloaded
 from backends.real.nodes import Endpoint
 from backends.real.stores.base import StoreError
@@ -45,6 +46,24 @@ def test_a_deployment_is_answered_copy_by_copy_and_survives_a_restart(tmp_path: 
             assert [workload.workload_id for workload in cluster.list_workloads(app="web")] == [
                 f"web/{i}" for i in range(6)
             ]
+
+    asyncio.run(scenario())
+
+
+def test_templates_are_in_the_store_and_only_the_last_ones_at_hand(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, options=ClusterOptions(template_bytes=100_000)) as cluster:
+            digests = []
+            for number in range(40):
+                template = Template(env=(f"NUMBER={number}", "TEXT=" + "x" * 10_000))
+                digests.append(cluster.digest_of(template))
+                spec = request(cluster, f"web{number}", cpu=0, template=digests[-1], operation_id=f"op{number}")
+                await (await cluster.ask(f"op{number}", spec, template=template)).done()
+                del template
+            at_hand = [one for one in gc.get_objects() if isinstance(one, Template) and "TEXT" in str(one.env)]
+            assert 1 < len(at_hand) < 10
+            for number, digest in enumerate(digests):
+                assert (await cluster.template(digest)).env[0] == f"NUMBER={number}"
 
     asyncio.run(scenario())
 

@@ -152,6 +152,26 @@ def test_a_request_is_one_batch_and_records_go_with_it(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("first", "batches"), [(1, [2, 3]), (3, [2, 2])])
+def test_after_a_batch_of_several_events_the_next_one_waits_for_company(
+    first: int, batches: list[int], tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        store, _, driver, task = await opened(tmp_path, busy_events=3, gather_ns=50_000_000)
+        await driver.submit(node(0))
+        await driver.submit(*(work(n) for n in range(first)))
+        one = driver.offer(work(8))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        other = driver.offer(work(9))
+        assert [await one, await other] == batches
+        driver.stop()
+        await task
+        await store.inner.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_caller_that_goes_away_takes_nothing_back(tmp_path: Path) -> None:
     async def scenario() -> None:
         store, _, driver, task = await opened(tmp_path)
