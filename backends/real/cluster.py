@@ -310,8 +310,8 @@ class LiveCluster:
     # -- operations ---------------------------------------------------------------------------------------------------
 
     def new_operation_id(self) -> str:
-        """An id that no operation has."""
-        return f"op-{secrets.token_hex(10)}"
+        """An id that no operation has. Ids of one time begin alike, and so their records lie together in the store."""
+        return f"op-{self.clock.now_ns() >> 20:011x}{secrets.token_hex(5)}"
 
     def fresh_core(self) -> Core:
         """Another core, as this one was before the first batch: to apply the journal to it again."""
