@@ -27,6 +27,7 @@ FILES_BYTES_MAX = 16 << 20
 DURATION_NS_MAX = 1 << 62
 _JSON_DEPTH_MAX = 32
 _PATH_MAX = 4096
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _COPY = re.compile(r".*\.\d+")
 _RESTART = re.compile(r"(no|always|unless-stopped|on-failure(:\d{1,6})?)?")
@@ -56,7 +57,7 @@ def checked(field: str, function: Callable[[], _T]) -> _T:
 
 def text(field: str, value: str, most: int = TEXT_MAX) -> str:
     """A text of one line."""
-    if len(value) > most or any(ord(character) < 32 or ord(character) == 127 for character in value):
+    if len(value) > most or _CONTROL.search(value):
         raise Rejected(f"{field}: {value[:60]!r} must be at most {most} characters on one line")
     return value
 
@@ -126,12 +127,16 @@ def amounts(cluster: LiveCluster, field: str, given: Mapping[str, int], *, is_si
 
 def vector(cluster: LiveCluster, field: str, given: Mapping[str, int], *, is_signed: bool = False) -> tuple[int, ...]:
     """Amounts in the order of the dimensions."""
+    if not given:
+        return (0,) * len(cluster.core.config.dimensions)
     found = amounts(cluster, field, given, is_signed=is_signed)
     return tuple(found.get(dimension.name, 0) for dimension in cluster.core.config.dimensions)
 
 
 def labels(field: str, given: Mapping[str, str]) -> dict[str, str]:
     """Names and values."""
+    if not given:
+        return {}
     few(field, given)
     return {text(field, name, 1024): text(field, given[name], 65536) for name in sorted(given)}
 
@@ -146,6 +151,8 @@ def file(path: str, given: pb.File) -> File:
 
 def files(given: Mapping[str, pb.File]) -> dict[str, File]:
     """Files by path."""
+    if not given:
+        return {}
     few("files", given)
     total = sum(len(one.content) for one in given.values())
     if total > FILES_BYTES_MAX:
@@ -164,21 +171,20 @@ def endpoint(given: pb.Endpoint, *, is_test: bool = False, bypass: bool = False)
 # -- templates --------------------------------------------------------------------------------------------------------
 
 
+_TEXTS = ("command", "env", "dns", "extra_hosts", "publish")
+
+
 def template(given: pb.Template) -> Template:
     """A template."""
-    for field in ("command", "env", "dns", "extra_hosts", "publish"):
-        few(f"template.{field}", getattr(given, field))
-        for value in getattr(given, field):
-            if "\0" in value:
-                raise Rejected(f"template.{field}: it must not contain a NUL")
+    texts = {field: _texts(f"template.{field}", getattr(given, field)) for field in _TEXTS}
     if not _RESTART.fullmatch(given.restart):
         raise Rejected(
             f"template.restart: {given.restart[:60]!r} is none of no, always, unless-stopped, on-failure[:N]"
         )
     grace_ns = given.stop_grace_ns if given.HasField("stop_grace_ns") else Template().stop_grace_ns
     return Template(
-        command=tuple(given.command),
-        env=tuple(_assignments("template.env", given.env)),
+        command=texts["command"],
+        env=_assignments("template.env", texts["env"]),
         working_dir=text("template.working_dir", given.working_dir, _PATH_MAX),
         user=text("template.user", given.user),
         is_privileged=given.is_privileged,
@@ -186,32 +192,46 @@ def template(given: pb.Template) -> Template:
         open_stdin=given.open_stdin,
         labels=labels("template.labels", given.labels),
         networks=labels("template.networks", given.networks),
-        dns=tuple(given.dns),
-        extra_hosts=tuple(given.extra_hosts),
-        publish=tuple(given.publish),
+        dns=texts["dns"],
+        extra_hosts=texts["extra_hosts"],
+        publish=texts["publish"],
         sysctls=labels("template.sysctls", given.sysctls),
         restart=given.restart or "no",
         stop_grace_ns=whole("template.stop_grace_ns", grace_ns),
         log=text("template.log", given.log),
         log_options=labels("template.log_options", given.log_options),
         health=health(given.health) if given.HasField("health") else None,
-        hooks=Hooks(
-            after_create=tuple(given.hooks.after_create),
-            after_start=tuple(given.hooks.after_start),
-            before_stop=tuple(given.hooks.before_stop),
-            force=given.hooks.force,
-        ),
+        hooks=hooks(given.hooks) if given.HasField("hooks") else Hooks(),
         files=files(given.files),
         pull=word("template.pull", pb.Pull, given.pull, "missing"),  # type: ignore[arg-type] # the enum has the same
         engine=json_object("template.engine_json", given.engine_json),
     )
 
 
-def _assignments(field: str, values: Iterable[str]) -> list[str]:
+def _texts(field: str, values: Sequence[str]) -> tuple[str, ...]:
+    if not values:  # asking that is cheap, walking a field of a message is not
+        return ()
+    few(field, values)
+    if any("\0" in value for value in values):
+        raise Rejected(f"{field}: it must not contain a NUL")
+    return tuple(values)
+
+
+def _assignments(field: str, values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not value.partition("=")[0] or "=" not in value:
             raise Rejected(f"{field}: {value.partition('=')[0][:60]!r} is not NAME=VALUE")
-    return list(values)
+    return values
+
+
+def hooks(given: pb.Hooks) -> Hooks:
+    """Commands that are run inside."""
+    return Hooks(
+        after_create=tuple(given.after_create),
+        after_start=tuple(given.after_start),
+        before_stop=tuple(given.before_stop),
+        force=given.force,
+    )
 
 
 def health(given: pb.HealthCheck) -> HealthCheck:
