@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
 from backends.real.service.errors import CallError, Status
@@ -61,12 +60,16 @@ class Feed(Generic[T]):
             await self._changed.wait()
 
 
-@asynccontextmanager
-async def closing(iterator: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
+class closing(Generic[T]):
     """Close an iterator that can be closed, as soon as nobody iterates any more."""
-    try:
-        yield iterator
-    finally:
-        close = getattr(iterator, "aclose", None)
+
+    def __init__(self, iterator: AsyncIterator[T]) -> None:
+        self._iterator = iterator
+
+    async def __aenter__(self) -> AsyncIterator[T]:
+        return self._iterator
+
+    async def __aexit__(self, *_: object) -> None:
+        close = getattr(self._iterator, "aclose", None)
         if close is not None:
             await close()
