@@ -17,7 +17,7 @@ import pytest
 from simulation_kit import up, work, written
 
 import eru_sim
-from eru_sim import EruError, ReplayResult, replay, trace_cache
+from eru_sim import EruError, replay, trace_cache
 from eru_sim.outcomes import outcomes_of_journal
 from eru_sim.recording import READERS
 from eru_sim.scenario import read_scenario
@@ -121,7 +121,6 @@ def test_metrics_of_outcomes_leave_the_warm_up_out(tmp_path: Path) -> None:
     assert metrics_of(with_outcomes, 60.0)["utilisation_cpu_ratio"] is None
 
 
-@pytest.mark.skipif("outcomes" not in ReplayResult.__dataclass_fields__, reason="a ReplayResult has no outcomes yet")
 def test_a_warm_up_is_a_parameter_like_others(trace: str) -> None:
     frame = eru_sim.sweep({"source": trace, "warm_up": [0, "5s"]})
     assert frame["warm_up"].tolist() == ["0", "5s"]
