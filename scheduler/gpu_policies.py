@@ -65,11 +65,9 @@ class OpenbBestFit(Policy):
 
     def score(self, nodes: NodeColumns, request: Int64Array) -> FloatArray:
         """The formula."""
-        total = np.zeros(len(nodes.rows))
-        for name in ("cpu", "gpu"):
-            free, asked, largest = _amounts(nodes, request, name)
-            total = total + (free - asked) / largest * 0.5
-        result: FloatArray = np.floor((1.0 - total) * 100)
+        cpu, gpu = (_amounts(nodes, request, name) for name in ("cpu", "gpu"))
+        left = (cpu.free - cpu.asked) / cpu.largest * 0.5 + (gpu.free - gpu.asked) / gpu.largest * 0.5
+        result: FloatArray = np.floor((1.0 - left) * 100)
         return result
 
 
@@ -83,11 +81,11 @@ class OpenbDotProduct(Policy):
 
     def score(self, nodes: NodeColumns, request: Int64Array) -> FloatArray:
         """The formula."""
-        total = np.zeros(len(nodes.rows))
-        for name in ("cpu", "gpu"):
-            free, asked, largest = _amounts(nodes, request, name)
-            total = total + free / largest * (asked / largest)
-        result: FloatArray = np.floor((1.0 - total / 2.0) * 100)
+        cpu, gpu = (_amounts(nodes, request, name) for name in ("cpu", "gpu"))
+        product = cpu.free / cpu.largest * (cpu.asked / cpu.largest) + gpu.free / gpu.largest * (
+            gpu.asked / gpu.largest
+        )
+        result: FloatArray = np.floor((1.0 - product / 2.0) * 100)
         return result
 
 

@@ -36,14 +36,17 @@ def _compiled(function: Function) -> Function:
 
     def first_call(*arguments: Any) -> Any:
         if globals()[name] is first_call:
-            _load()
+            load()
         return globals()[name](*arguments)
 
     return cast(Function, first_call)
 
 
-def _load() -> None:
-    """Put what numba makes of the kernels in their place; each is compiled when it is first called itself."""
+def load() -> None:
+    """Put what numba makes of the kernels in their place; each is compiled when it is first called itself.
+
+    For whoever cannot wait for it at the first call, as a service.
+    """
     import numba
 
     for name, function in _written.items():

@@ -290,56 +290,65 @@ class Planner:
 
     def _choose_by_score(self, request_class: RequestClass, column: ScoreColumn | None, mask: MaskArray) -> NodeIndex:
         if column is None:
-            return self._best_of(self._scores(request_class, mask, None))
-        rows, row_count = self.changed_rows(column.seen), self.ledger.row_count
-        column.seen = self.ledger.version
-        if rows is None:
-            column.scores[:row_count] = self._scores(request_class, mask, None)
-        elif len(rows):
-            column.scores[rows] = self._scores(request_class, mask, rows)
-        return self._best_of(column.scores[:row_count])
+            rows = self._fitting(request_class, mask)
+            return _best_of(rows, self._scores(request_class, rows))
+        self._refresh(request_class, column, mask)
+        scores = column.scores[: self.ledger.row_count]
+        row = int(scores.argmax()) if len(scores) else NO_ROW
+        return row if row != NO_ROW and scores[row] > -np.inf else NO_ROW
 
     def _choose_normalised(self, request_class: RequestClass, decision: int, mask: MaskArray) -> NodeIndex:
         column = self._column_of(request_class)
         if column is None:
-            return self._best_of(self._normalised(self._scores(request_class, mask, None), decision))
-        self._choose_by_score(request_class, column, mask)
-        return self._best_of(self._normalised(column.scores[: self.ledger.row_count], decision))
+            rows = self._fitting(request_class, mask)
+            scores = self._scores(request_class, rows)
+        else:
+            self._refresh(request_class, column, mask)
+            rows = (column.scores[: self.ledger.row_count] > -np.inf).nonzero()[0]
+            scores = column.scores.take(rows)
+        return _best_of(rows, self.policy.normalise(scores, decision)) if len(rows) else NO_ROW
 
-    def _normalised(self, scores: FloatArray, decision: int) -> FloatArray:
-        fits = scores > -np.inf
-        result = np.full_like(scores, -np.inf)
-        if fits.any():
-            result[fits] = self.policy.normalise(scores[fits], decision)
-        return result
+    def _refresh(self, request_class: RequestClass, column: ScoreColumn, mask: MaskArray) -> None:
+        """Bring a score column up to date: ``-inf`` on rows on which the request does not fit."""
+        changed = self.changed_rows(column.seen)
+        column.seen = self.ledger.version
+        if changed is None:
+            changed = np.arange(self.ledger.row_count)
+        if len(changed):
+            column.scores[changed] = -np.inf
+            rows = self._fitting(request_class, mask, changed)
+            column.scores[rows] = self._scores(request_class, rows)
 
-    def _scores(self, request_class: RequestClass, mask: MaskArray, rows: Int64Array | None) -> FloatArray:
-        """The policy's own scores, ``-inf`` where the request does not fit; the policy is only shown where it does."""
+    def _fitting(self, request_class: RequestClass, mask: MaskArray, rows: Int64Array | None = None) -> Int64Array:
+        """Those of ``rows``, of all by default, on which one copy fits."""
         if rows is None:
             rows = np.arange(self.ledger.row_count)
         fits = mask.take(rows) != 0
         if request_class.asked is None or not request_class.asked.exact:
             fits &= self._has_amounts(request_class, rows)
-        result = np.full(len(rows), -np.inf)
-        positions = fits.nonzero()[0]
-        if not len(positions):
-            return result
-        columns, policy, asked = self.columns(rows.take(positions)), self.policy, request_class.asked
+        fitting: Int64Array = rows.take(fits.nonzero()[0])
+        return fitting
+
+    def _scores(self, request_class: RequestClass, rows: Int64Array) -> FloatArray:
+        """The policy's own scores, with the preferences of plugins, of rows on which the request fits."""
+        if not len(rows):
+            return np.zeros(0)
+        columns, policy, asked = self.columns(rows), self.policy, request_class.asked
         if policy.reads in self.exact:
             payload = asked.payloads.get(policy.reads) if asked is not None else None
             shown = self._with_slots(columns, policy.reads)
-            values = np.asarray(policy.score_slots(shown, request_class.amounts, payload, self.cluster))
+            values = policy.score_slots(shown, request_class.amounts, payload, self.cluster)
         else:
-            values = np.asarray(policy.score(columns, request_class.amounts))
-        if values.shape != columns.rows.shape:
-            raise PolicyError(f"policy {_name_of(self.policy)!r}: {values.shape} scores for {columns.rows.shape} nodes")
+            values = policy.score(columns, request_class.amounts)
+        values = np.asarray(values, dtype=np.float64)
+        if values.shape != rows.shape:
+            raise PolicyError(f"policy {_name_of(self.policy)!r}: {values.shape} scores for {rows.shape} nodes")
         if not np.isfinite(values).all():
             raise PolicyError(f"policy {_name_of(self.policy)!r}: a score is not finite, for {request_class.request}")
         if asked is not None:
             for name in asked.scored:
                 values = values + self._preference(name, asked.payloads[name], columns)
-        result[positions] = values
-        return result
+        return values
 
     def _has_amounts(self, request_class: RequestClass, rows: Int64Array) -> BoolArray:
         """By row, whether enough of every dimension is free."""
@@ -362,13 +371,6 @@ class Planner:
             raise PluginError(f"plugin {name!r}: its scores must be one from 0 to 1 a node, for {payload!r}")
         return self.plugin_weights.get(name, 1.0) * score
 
-    @staticmethod
-    def _best_of(scores: FloatArray) -> NodeIndex:
-        if not len(scores):
-            return NO_ROW
-        row = int(scores.argmax())
-        return row if scores[row] > -np.inf else NO_ROW
-
     def _choose_among(self, request_class: RequestClass, decision: int, mask: MaskArray, rows: Int64Array) -> NodeIndex:
         policy = self.policy
         scored = request_class.asked is not None and len(request_class.asked.scored) > 0
@@ -385,10 +387,9 @@ class Planner:
                     free, request_class.need, request_class.weights, allowed, len(rows)
                 )  # fmt: skip
         else:
-            if policy.relates_rows:
-                fits = (self.ledger.free[:, rows] >= request_class.need[:, None]).all(axis=0) & (mask[rows] != 0)
-                rows = rows[fits]
-            position = self._best_of(self._normalised(self._scores(request_class, mask, rows), decision))
+            rows = self._fitting(request_class, mask, rows)
+            scores = self._scores(request_class, rows)
+            return _best_of(rows, policy.normalise(scores, decision)) if len(rows) else NO_ROW
         return int(rows[position]) if position >= 0 else NO_ROW
 
     def _draw(self, request_class: RequestClass, policy: RandomPolicy, decision: int, mask: MaskArray) -> NodeIndex:
@@ -596,6 +597,12 @@ class Planner:
                 self.ledger.hold(row, self.resources.claim(request_class, row, assignments))
                 nodes.append(self.cluster.nodes[row].node_id)
         return Plan(tuple(nodes), count - len(nodes), diagnosis)
+
+
+def _best_of(rows: Int64Array, scores: FloatArray) -> NodeIndex:
+    """The row with the highest score, the first of equals; none where all are ruled out."""
+    place = int(scores.argmax()) if len(rows) else NO_ROW
+    return int(rows[place]) if place != NO_ROW and scores[place] > -np.inf else NO_ROW
 
 
 def _distinct(rows: Int64Array) -> Int64Array:

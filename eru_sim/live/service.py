@@ -29,6 +29,7 @@ from eru_sim.live.composition import PLUGINS, connector, live_config, real_clust
 from eru_sim.live.recording import Recording
 from eru_sim.live.runtime import settle_memory
 from eru_sim.options import choose_policy, choose_queue, parse_engine
+from scheduler import kernels
 from scheduler.config import PluginConfig, QueueConfig
 from scheduler.core import ContractError
 from scheduler.journal import JournalError
@@ -161,6 +162,7 @@ async def _serve(
             host, _, port = settings.metrics.rpartition(":")
             await metrics.start(host.strip("[]"), int(port))
         await server.start()
+        kernels.load()
         settle_memory()
         _log.info("serving", address=server.address, metrics=metrics.address, core=cluster.core_id)
         announce(f"serving on {server.address}" + (f", metrics on {metrics.address}" if settings.metrics else ""))
