@@ -193,10 +193,13 @@ class Core:
         pairs = zip(shares.rows.tolist(), shares.counts.tolist(), strict=True)
         return {self.cluster.nodes[row].node_id: count for row, count in pairs}
 
-    def capacity(self, spec: WorkloadsSubmitted) -> Capacity:
-        """How many copies of ``spec`` fit now, whatever its ``count``. ValueError where the request makes no sense."""
+    def capacity(self, spec: WorkloadsSubmitted, *, by_node: bool = True) -> Capacity:
+        """How many copies of ``spec`` fit now, whatever its ``count``. ValueError where the request makes no sense.
+
+        Without ``by_node`` the total alone: naming every node costs more than counting.
+        """
         capacities = self.planner.capacities(self.state.admit(spec))
-        rows, known = np.flatnonzero(capacities), self.cluster.nodes
+        rows, known = np.flatnonzero(capacities if by_node else ()), self.cluster.nodes
         nodes = {known[row].node_id: count for row, count in zip(rows.tolist(), capacities[rows].tolist(), strict=True)}
         return Capacity(nodes, total_capacity(capacities))
 

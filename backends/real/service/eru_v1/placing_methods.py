@@ -23,7 +23,7 @@ from scheduler.journal import read_batch
 from scheduler.lifecycle import State
 from scheduler.ports import UNLIMITED
 from scheduler.story import Chapter
-from scheduler.strategies import StrategyError, total_capacity
+from scheduler.strategies import StrategyError
 from scheduler.workload import Workload, by_priority
 
 _CHAPTERS = 1000
@@ -82,10 +82,10 @@ class PlacingMethods(Methods):
         core = self.cluster.core
         is_deployment = request.HasField("spread")
         asked, _ = reading.spec(self.cluster, request.spec, "", is_deployment=is_deployment)
-        total = reading.checked("spec", lambda: total_capacity(core.planner.capacities(core.state.admit(asked))))
-        answer = pb.PlanResponse(total_capacity=total, is_unlimited=total >= UNLIMITED)
-        if request.with_capacity:
-            answer.capacity.update(core.capacity(asked).nodes)
+        capacity = reading.checked("spec", lambda: core.capacity(asked, by_node=request.with_capacity))
+        answer = pb.PlanResponse(
+            capacity=capacity.nodes, total_capacity=capacity.total, is_unlimited=capacity.total >= UNLIMITED
+        )
         if is_deployment:
             event = reading.deployment(self.cluster, asked, request.spread)
             try:
