@@ -93,6 +93,8 @@ class EngineArguments:
 
     def finish_step(self, on_row: Sequence[dict[str, Workload]], commands: list[AnyCommand]) -> None:
         """Fill what was left open, and append a remap for everybody whom a change concerns."""
+        if not (self._open or self._to_tell or self._told or self._ledger.remap_rows):
+            return
         changed = self._ledger.remap_rows if self._resources.sharing else {}
         before = {(name, row): self.shared.get((name, row)) for row in changed for name in self._resources.sharing}
         for name, row in before:
