@@ -32,7 +32,9 @@ def ensure_fabric(bed: Bed) -> None:
     _check_free(bed)
     remove_fabric(bed)
     run("ip", "netns", "add", fabric)
-    run("ip", "-n", fabric, "link", "add", "bridge", "type", "bridge")
+    # Left to itself a bridge has the least address of its ports, another one as nodes come and go; nodes would go on
+    # sending to the one that they remember.
+    run("ip", "-n", fabric, "link", "add", "bridge", "address", f"02:00:00:e5:01:{_BRIDGE:02x}", "type", "bridge")
     run("ip", "-n", fabric, "address", "add", f"{bridge_address(bed)}/24", "dev", "bridge")
     _up(fabric, "lo", "bridge")
     run("ip", "link", "add", root, "type", "veth", "peer", "name", "root", "netns", fabric)

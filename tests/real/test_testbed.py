@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from testbed_kit import BedNode
 
-from testbed import beds, docker_nodes, smoke
+from testbed import beds, docker_nodes, network, smoke
 from testbed.__main__ import NOT_ROOT
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,24 @@ def test_beds_do_not_disturb_each_other(bed: beds.Bed, testbed_nodes: list[BedNo
     beds.bring_up(bed, 1)
     beds.take_down(bed)
     assert [docker_nodes.state(shared.node(node.number)) for node in testbed_nodes] == ["up"] * len(testbed_nodes)
+
+
+def test_the_bridge_keeps_its_address_while_nodes_come_and_go(bed: beds.Bed) -> None:
+    """Nodes remember it for a minute or so."""
+
+    def address() -> str:
+        shown = network.run("ip", "-n", f"{bed.name}-fabric", "-json", "link", "show", "bridge")
+        return str(json.loads(shown)[0]["address"])
+
+    network.ensure_fabric(bed)
+    seen = {address()}
+    for number in range(1, 9):
+        network.ensure_node(bed.node(number))
+        seen.add(address())
+    for number in range(1, 9):
+        network.remove_node(bed.node(number))
+        seen.add(address())
+    assert len(seen) == 1
 
 
 def test_without_root_it_says_so() -> None:
