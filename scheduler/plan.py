@@ -197,9 +197,12 @@ class Planner:
                 mask[list(refused)] = 0
         policy, linear = self.policy, self._linear
         if rows is None and linear is not None and (request_class.asked is None or not request_class.asked.scored):
-            if capped:
+            if capped:  # which took a look at every row; so does this one, and equals in a row cost it nothing
                 assert request_class.weights is not None
-                return self._best_of_all(linear, request_class.need, request_class.weights, mask)
+                row_count = self.ledger.row_count
+                return int(
+                    kernels.best_row(self.ledger.free, request_class.need, request_class.weights, mask, row_count)
+                )
             return self._choose_linear(request_class, linear, mask)
         if rows is None and (capped or policy.relates_rows):
             rows = np.arange(self.ledger.row_count)
