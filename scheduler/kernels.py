@@ -45,12 +45,14 @@ def _compiled(function: Function) -> Function:
 def load() -> None:
     """Put what numba makes of the kernels in their place; each is compiled when it is first called itself.
 
-    For whoever cannot wait for it at the first call, as a service.
+    For whoever cannot wait for it at the first call, as a service. One kernel is called, since numba loads the most of
+    itself for the first.
     """
     import numba
 
     for name, function in _written.items():
         globals()[name] = numba.njit(cache=True, error_model="numpy", nogil=True)(function)
+    best_of_blocks(np.zeros(0), np.zeros(0, dtype=np.int64), 0)
 
 
 @_compiled
