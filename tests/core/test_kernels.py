@@ -20,6 +20,7 @@ BOUNDED = settings(derandomize=True, deadline=None, max_examples=150)
 
 
 def test_every_kernel_is_compared_with_a_reference() -> None:
+    kernels.load()
     tests = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py")]
     compared = "".join(text for text in tests if "reference_kernels" in text)
     names = [name for name, kernel in vars(kernels).items() if hasattr(kernel, "py_func") and name[0] != "_"]
