@@ -60,7 +60,7 @@ def test_templates_are_in_the_store_and_only_the_last_ones_at_hand(tmp_path: Pat
                 spec = request(cluster, f"web{number}", cpu=0, template=digests[-1], operation_id=f"op{number}")
                 await (await cluster.ask(f"op{number}", spec, template=template)).done()
                 del template
-            at_hand = [one for one in gc.get_objects() if isinstance(one, Template) and "TEXT" in str(one.env)]
+            at_hand = [one for one in gc.get_objects() if type(one) is Template and "TEXT" in str(one.env)]
             assert 1 < len(at_hand) < 10
             for number, digest in enumerate(digests):
                 assert (await cluster.template(digest)).env[0] == f"NUMBER={number}"
