@@ -98,8 +98,6 @@ class InsideMethods(Methods):
         """A tar that is unpacked, or files."""
         start = (await _start(requests)).start
         ids = reading.ids("start.workload_ids", start.workload_ids)
-        for workload_id in ids:
-            self.cluster.instance(workload_id)
         if start.path:
             if len(ids) != 1:
                 raise Rejected("start.workload_ids: a tar goes to one workload; send files to reach several")
@@ -108,6 +106,9 @@ class InsideMethods(Methods):
             await place.engine.put_archive(place.workload_id, place.generation, path, _tar(requests))
             return pb.CopyInResponse()
         files = await _files(requests)
+        # Not before: who still writes would hear that the stream is broken, and not why.
+        for workload_id in ids:
+            self.cluster.instance(workload_id)
         errors: dict[str, str] = {}
         slots = asyncio.Semaphore(self.options.at_once)
 
