@@ -51,7 +51,8 @@ def load() -> None:
     import numba
 
     for name, function in _written.items():
-        globals()[name] = numba.njit(cache=True, error_model="numpy", nogil=True)(function)
+        if not hasattr(globals()[name], "py_func"):  # what is compiled stays
+            globals()[name] = numba.njit(cache=True, error_model="numpy", nogil=True)(function)
     best_of_blocks(np.zeros(0), np.zeros(0, dtype=np.int64), 0)
 
 

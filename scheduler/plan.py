@@ -296,9 +296,7 @@ class Planner:
             rows = self._fitting(request_class, mask)
             return _best_of(rows, self._scores(request_class, rows))
         self._refresh(request_class, column, mask)
-        scores = column.scores[: self.ledger.row_count]
-        row = int(scores.argmax()) if len(scores) else NO_ROW
-        return row if row != NO_ROW and scores[row] > -np.inf else NO_ROW
+        return _place_of_best(column.scores[: self.ledger.row_count])
 
     def _choose_normalised(self, request_class: RequestClass, decision: int, mask: MaskArray) -> NodeIndex:
         column = self._column_of(request_class)
@@ -309,6 +307,9 @@ class Planner:
             self._refresh(request_class, column, mask)
             rows = (column.scores[: self.ledger.row_count] > -np.inf).nonzero()[0]
             scores = column.scores.take(rows)
+        return self._best_normalised(rows, scores, decision)
+
+    def _best_normalised(self, rows: Int64Array, scores: FloatArray, decision: int) -> NodeIndex:
         return _best_of(rows, self.policy.normalise(scores, decision)) if len(rows) else NO_ROW
 
     def _refresh(self, request_class: RequestClass, column: ScoreColumn, mask: MaskArray) -> None:
@@ -391,8 +392,7 @@ class Planner:
                 )  # fmt: skip
         else:
             rows = self._fitting(request_class, mask, rows)
-            scores = self._scores(request_class, rows)
-            return _best_of(rows, policy.normalise(scores, decision)) if len(rows) else NO_ROW
+            return self._best_normalised(rows, self._scores(request_class, rows), decision)
         return int(rows[position]) if position >= 0 else NO_ROW
 
     def _draw(self, request_class: RequestClass, policy: RandomPolicy, decision: int, mask: MaskArray) -> NodeIndex:
@@ -604,8 +604,13 @@ class Planner:
 
 def _best_of(rows: Int64Array, scores: FloatArray) -> NodeIndex:
     """The row with the highest score, the first of equals; none where all are ruled out."""
-    place = int(scores.argmax()) if len(rows) else NO_ROW
-    return int(rows[place]) if place != NO_ROW and scores[place] > -np.inf else NO_ROW
+    place = _place_of_best(scores)
+    return int(rows[place]) if place != NO_ROW else NO_ROW
+
+
+def _place_of_best(scores: FloatArray) -> int:
+    place = int(scores.argmax()) if len(scores) else NO_ROW
+    return place if place != NO_ROW and scores[place] > -np.inf else NO_ROW
 
 
 def _distinct(rows: Int64Array) -> Int64Array:

@@ -61,6 +61,7 @@ class ScoreColumn:
     def __init__(self, row_capacity: int) -> None:
         self.scores: FloatArray = np.full(row_capacity, -np.inf)
         self.block_best: Int64Array = np.full(-(-row_capacity // BLOCK), -1, dtype=np.int64)
+        """The best row of each block, which the kernels keep; policies in NumPy have no use for it."""
         self.seen = 0
         """The ledger's version up to which the scores are right; -1 for never."""
         self.used = 0

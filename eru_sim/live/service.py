@@ -161,8 +161,8 @@ async def _serve(
         if settings.metrics:
             host, _, port = settings.metrics.rpartition(":")
             await metrics.start(host.strip("[]"), int(port))
-        await server.start()
         kernels.load()
+        await server.start()
         settle_memory()
         _log.info("serving", address=server.address, metrics=metrics.address, core=cluster.core_id)
         announce(f"serving on {server.address}" + (f", metrics on {metrics.address}" if settings.metrics else ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 
 from backends.real.engines.base import Chunk, EngineError, Unreachable, Unsupported
@@ -14,7 +15,7 @@ _POLL_S = 0.02
 _POLL_MAX_S = 1.0
 
 
-class ChannelSession:
+class ChannelSession(ABC):
     """What exec and attach have in common. ``path`` is where its size is set."""
 
     def __init__(self, api: DockerApi, channel: Channel, path: str, *, has_tty: bool, takes_input: bool) -> None:
@@ -60,9 +61,9 @@ class ChannelSession:
             raise Unsupported("resize: it has no terminal")
         await self._api.call("POST", f"{self._path}/resize", params={"h": rows, "w": columns})
 
+    @abstractmethod
     async def exit_code(self) -> int:
         """Wait for its end."""
-        raise NotImplementedError
 
     async def close(self) -> None:
         """Let go of it; whatever runs goes on."""
