@@ -16,7 +16,7 @@ from testbed import certificates, images, registry
 from testbed.system import BedError, is_alive, pid_of, spawn, tracking_group, wait_until
 
 if TYPE_CHECKING:
-    from testbed.beds import Node
+    from testbed.beds import Bed, Node
 
 TLS_PORT = 2376
 _START_SECONDS = 30.0
@@ -116,9 +116,18 @@ def _configuration(node: Node) -> dict[str, Any]:
         "shutdown-timeout": 2,
     }
     if _lacks_sys_resource():
-        runtime = shutil.copy(Path(__file__).parent / "image" / "runc-without-sys-resource", node.bed.directory)
-        configuration |= {"runtimes": {"testbed": {"path": str(runtime)}}, "default-runtime": "testbed"}
+        configuration |= {"runtimes": {"testbed": {"path": str(_runtime(node.bed))}}, "default-runtime": "testbed"}
     return configuration
+
+
+def _runtime(bed: Bed) -> Path:
+    """The runtime in the bed. All daemons there share it, so it is never written to: nothing starts by an open file."""
+    source = Path(__file__).parent / "image" / "runc-without-sys-resource"
+    runtime = bed.directory / source.name
+    if not runtime.exists() or runtime.read_bytes() != source.read_bytes():
+        copied = shutil.copy(source, runtime.with_name(f"{runtime.name}.new"))
+        os.replace(copied, runtime)
+    return runtime
 
 
 def _lacks_sys_resource() -> bool:
