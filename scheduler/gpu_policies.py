@@ -9,6 +9,7 @@ largest node here. Where the plugin "gpu" is not in use, those that read its slo
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, isfinite
@@ -16,10 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scheduler import kernels
 from scheduler.policy import Asking, Policy
-from scheduler.ports import Dimension, NodeColumns, NodeFacts, SlotColumns
-from scheduler.types import BoolArray, FloatArray, Int64Array, MaskArray
+from scheduler.ports import NOTHING, Dimension, Inventory, NodeColumns, NodeFacts, SlotColumns
+from scheduler.types import FloatArray, Int64Array
 
 WHOLE = 1000
 """Milli of a whole device."""
@@ -92,51 +92,51 @@ class OpenbDotProduct(Policy):
 # What is left of devices
 
 
-def _devices(slots: SlotColumns) -> tuple[Int64Array, Int64Array]:
-    """Milli left (rows, width), 0 beyond a node's own devices, and by row how many devices there are."""
-    numbers = [len(inventory.layout["models"]) for inventory in slots.inventories]
-    counts = np.array([*numbers, 0], dtype=np.int64).take(slots.inventory_ids)  # -1 picks the last
-    width = max(numbers, default=0)
-    if all(len(inventory.slots) == number for inventory, number in zip(slots.inventories, numbers, strict=True)):
-        return slots.free[:, :width].copy(), counts
-    return np.where(np.arange(width) < counts[:, None], slots.free[:, :width], 0), counts
+class _Devices(NamedTuple):
+    """The devices of nodes of one kind, by device: its model, and the place and total of its memory, -1 for unknown."""
+
+    models: tuple[str, ...]
+    memory: tuple[tuple[int, int], ...]
 
 
-def _suitable(group: Mapping[str, Any], slots: SlotColumns, left: Int64Array) -> BoolArray:
-    """By row and device, whether the group's share of it can be taken now."""
-    enough: BoolArray = left >= group["milli"]
-    if not group["models"] and not group["memory"] and slots.free.shape[1] == left.shape[1]:
-        return enough
-    for inventory_id in np.unique(slots.inventory_ids).tolist() if len(left) else ():
-        if inventory_id < 0:
+def _devices_of(inventory: Inventory) -> _Devices:
+    if not inventory.slots:
+        return _Devices((), ())
+    places = inventory.layout["memory_slots"]
+    memory = tuple((place, inventory.total[place] if place >= 0 else 0) for place in places)
+    return _Devices(tuple(inventory.layout["models"]), memory)
+
+
+def _suitable(group: Mapping[str, Any], devices: _Devices, free: Sequence[int], left: Sequence[int]) -> list[int]:
+    """The devices that have the group's share ``left``; ``free`` has the node's slots, the memory among them."""
+    milli, memory, models = group["milli"], group["memory"], group["models"]
+    found = []
+    for device, (place, total) in enumerate(devices.memory):
+        if left[device] < milli or (models and devices.models[device] not in models):
             continue
-        inventory, rows = slots.inventories[inventory_id], slots.inventory_ids == inventory_id
-        for device, model in enumerate(inventory.layout["models"]):
-            if group["models"] and model not in group["models"]:
-                enough[rows, device] = False
-                continue
-            place = inventory.layout["memory_slots"][device]
-            if place < 0:
-                enough[rows, device] &= not group["memory"]
-            elif group["milli"] == WHOLE:
-                total = inventory.total[place]
-                enough[rows, device] &= (slots.free[rows, place] == total) & (total >= group["memory"])
-            else:
-                enough[rows, device] &= slots.free[rows, place] >= group["memory"]
-    return enough
+        if place < 0:
+            has_memory = not memory
+        elif milli == WHOLE:
+            has_memory = free[place] == total >= memory
+        else:
+            has_memory = free[place] >= memory
+        if has_memory:
+            found.append(device)
+    return found
 
 
-def _take(groups: Sequence[Mapping[str, Any]], slots: SlotColumns, left: Int64Array) -> tuple[Int64Array, BoolArray]:
-    """What is left, and which devices were taken, when every group takes those with the least left first."""
-    taken = np.zeros(left.shape, dtype=np.bool_)
+def _take(groups: Sequence[Mapping[str, Any]], devices: _Devices, free: Sequence[int]) -> tuple[list[int], set[int]]:
+    """Milli left, and the devices taken, when every group takes those with the least left first, of equals the first.
+
+    A group that finds fewer takes these.
+    """
+    left = list(free[: len(devices.models)])
+    taken: set[int] = set()
     for group in groups:
-        suitable = _suitable(group, slots, left)
-        order = np.argsort(np.where(suitable, left, WHOLE + 1), axis=1, kind="stable")[:, : group["count"]]
-        chosen = np.zeros(left.shape, dtype=np.bool_)
-        np.put_along_axis(chosen, order, True, axis=1)
-        chosen &= suitable
-        left = np.where(chosen, left - group["milli"], left)
-        taken |= chosen
+        chosen = sorted(_suitable(group, devices, free, left), key=left.__getitem__)[: group["count"]]
+        for device in chosen:
+            left[device] -= group["milli"]
+        taken.update(chosen)
     return left, taken
 
 
@@ -155,7 +155,77 @@ class _GpuPolicy(Policy):
         return np.zeros(len(nodes.rows))
 
 
-class GpuPacking(_GpuPolicy):
+_REMEMBERED_MAX = 1 << 16
+
+
+class _NodeScore(NamedTuple):
+    """``device`` is the one to take where the policy minds, -1 where it does not."""
+
+    score: int
+    device: int = -1
+
+
+class _NodeByNode(_GpuPolicy):
+    """What a node scores depends on its devices, on what is free of them and of cpu, and on the request alone.
+
+    Nodes are alike and few of them change from one decision to the next, so every case is scored once and remembered;
+    all is forgotten when `_REMEMBERED_MAX` are known.
+    """
+
+    def __init__(self) -> None:
+        self._inventories: Sequence[Inventory] = ()
+        self._kinds_of_nodes: dict[_Devices, int] = {}
+        self._devices: list[_Devices] = []
+        """By kind of node."""
+        self._numbers = np.zeros(0, dtype=np.int64)
+        """By inventory the kind of node; the last is for nodes without."""
+        self._known: dict[Any, dict[Any, _NodeScore]] = {}
+        self._known_count = 0
+
+    def score_slots(self, nodes: NodeColumns, request: Int64Array, payload: Any, facts: NodeFacts) -> FloatArray:
+        """The formula."""
+        return np.array([found.score for found in self._scores(nodes, request, payload)], dtype=np.float64)
+
+    def _scores(self, nodes: NodeColumns, request: Int64Array, payload: Any) -> list[_NodeScore]:
+        """By row."""
+        assert nodes.slots is not None
+        inventories, ids, free = nodes.slots
+        if self._inventories is not inventories or len(inventories) >= len(self._numbers):
+            self._inventories = inventories
+            self._numbers = np.array([self._number_of(inventory) for inventory in (*inventories, NOTHING)])
+        if self._known_count > _REMEMBERED_MAX:
+            self._forget()
+        groups, cpu = _groups_of(payload), _amounts(nodes, request, "cpu")
+        case = cpu.asked, *((group["count"], group["milli"], group["memory"], *group["models"]) for group in groups)
+        known = self._known.setdefault(case, {})
+        nodes_now = np.empty((len(ids), 2 + free.shape[1]), dtype=np.int64)
+        nodes_now[:, 0], nodes_now[:, 1], nodes_now[:, 2:] = self._numbers.take(ids), cpu.free, free
+        keys = list(map(tuple, nodes_now.tolist()))
+        for key in keys:
+            if key not in known:
+                number, cpu_free, *slots = key
+                known[key] = self._score_node(self._devices[number], slots, cpu_free, cpu.asked, groups)
+                self._known_count += 1
+        return [known[key] for key in keys]
+
+    def _number_of(self, inventory: Inventory) -> int:
+        devices = _devices_of(inventory)
+        number = self._kinds_of_nodes.setdefault(devices, len(self._devices))
+        if number == len(self._devices):
+            self._devices.append(devices)
+        return number
+
+    def _forget(self) -> None:
+        self._known, self._known_count = {}, 0
+
+    def _score_node(
+        self, devices: _Devices, free: Sequence[int], cpu: int, cpu_asked: int, groups: Sequence[Mapping[str, Any]]
+    ) -> _NodeScore:
+        """The formula for one node: ``free`` of its slots, ``cpu`` before the request is placed."""
+        raise NotImplementedError
+
+
+class GpuPacking(_NodeByNode):
     """Shared devices first, then idle devices of nodes in use, then idle nodes (Weng et al., ATC'23).
 
     On a node in use the devices with the least left are taken, u of them idle. Scores: on a node whose n devices are
@@ -165,20 +235,20 @@ class GpuPacking(_GpuPolicy):
 
     name = "gpu-packing"
 
-    def score_slots(self, nodes: NodeColumns, request: Int64Array, payload: Any, facts: NodeFacts) -> FloatArray:
-        """The formula."""
-        groups = _groups_of(payload)
+    def _score_node(
+        self, devices: _Devices, free: Sequence[int], cpu: int, cpu_asked: int, groups: Sequence[Mapping[str, Any]]
+    ) -> _NodeScore:
         if not groups:
-            return np.zeros(len(nodes.rows))
-        assert nodes.slots is not None
-        left, counts = _devices(nodes.slots)
-        _, taken = _take(groups, nodes.slots, left)
-        idle = (left == WHOLE).sum(axis=1)
-        idle_taken = (taken & (left == WHOLE)).sum(axis=1)
-        share = np.where(taken, left * 100 // WHOLE, 0).sum(axis=1) // 10
-        in_use = np.where(idle_taken > 0, np.maximum(50 - idle_taken, 33), np.maximum(100 - share, 50))
-        result: FloatArray = np.where(idle == counts, np.maximum(33 - idle, idle), in_use).astype(np.float64)
-        return result
+            return _NodeScore(0)
+        _, taken = _take(groups, devices, free)
+        number = len(devices.models)
+        idle = [device for device in range(number) if free[device] == WHOLE]
+        if len(idle) == number:
+            return _NodeScore(max(33 - number, number))
+        idle_taken = len(taken.intersection(idle))
+        if idle_taken:
+            return _NodeScore(max(50 - idle_taken, 33))
+        return _NodeScore(max(100 - sum(free[device] * 100 // WHOLE for device in taken) // 10, 50))
 
 
 class GpuClustering(_GpuPolicy):
@@ -197,7 +267,7 @@ class GpuClustering(_GpuPolicy):
         if not tag:
             return np.zeros(len(nodes.rows))
         assert nodes.slots is not None
-        left, _ = _devices(nodes.slots)
+        left = _left(nodes.slots)
         largest = _amounts(nodes, request, "gpu").largest
         if largest <= 1:
             largest = _LARGEST_GPU_MILLI
@@ -209,10 +279,19 @@ class GpuClustering(_GpuPolicy):
                 same = there
             else:
                 others |= there
-        b = 25 * (largest - left.sum(axis=1)) // largest
+        b = 25 * (largest - left) // largest
         c = np.where(same, np.where(others, 50, 75), np.where(others, 0, 25))
         result: FloatArray = (b + c).astype(np.float64)
         return result
+
+
+def _left(slots: SlotColumns) -> Int64Array:
+    """Milli left by row, of all devices together; without memory, whose slots come after the devices."""
+    numbers = [len(_devices_of(inventory).models) for inventory in slots.inventories]
+    counts = np.array([*numbers, 0], dtype=np.int64).take(slots.inventory_ids)  # -1 picks the last
+    is_device = np.arange(slots.free.shape[1]) < counts[:, None]
+    left: Int64Array = np.where(is_device, slots.free, 0).sum(axis=1)
+    return left
 
 
 # Fragmentation
@@ -242,15 +321,14 @@ def typical_pods(work: Iterable[tuple[int, int, int, tuple[str, ...]]], coverage
     ]  # fmt: skip
 
 
-class _Kinds(NamedTuple):
-    """Typical pods as arrays, one entry a kind."""
+class _Kind(NamedTuple):
+    """A kind of typical work; no ``models`` for any."""
 
-    cpu: Int64Array
-    number: Int64Array
-    milli: Int64Array
-    share: FloatArray
-    models: list[frozenset[str]]
-    """Allowed models; none for any."""
+    cpu: int
+    number: int
+    milli: int
+    models: frozenset[str]
+    share: float
 
 
 def _step(score: int) -> float:
@@ -264,11 +342,73 @@ def _step(score: int) -> float:
     return high
 
 
-_STEPS = np.array([_step(score) for score in range(1, 100)])
+_STEPS = [_step(score) for score in range(1, 100)]
 """``100 / (1 + exp(-x))`` rounded down is the number of these that x is not below."""
 
 
-class FragmentationGradientDescent(_GpuPolicy):
+class _Fragmentation:
+    """The fragmentation of nodes with devices of such models; remembered by what is left of these."""
+
+    def __init__(self, kinds: Sequence[_Kind], models: Sequence[str]) -> None:
+        suits = [
+            tuple(device for device, model in enumerate(models) if not kind.models or model in kind.models)
+            for kind in kinds
+        ]
+        self.uses = [tuple(device in one for one in suits) for device in range(len(models))]
+        """By device, which kinds may use it."""
+        needs = [(kind.number, kind.milli, one) for kind, one in zip(kinds, suits, strict=True)]
+        self._needs = list(dict.fromkeys(needs))
+        """What kinds need of devices: how many, milli of each, and which will do."""
+        places = [self._needs.index(need) for need in needs]
+        self._kinds = [(kind.cpu, kind.share, place) for kind, place in zip(kinds, places, strict=True)]
+        self._terms: dict[tuple[int, ...], list[tuple[int, int, float, int, float]]] = {}
+        self._known: dict[tuple[int, tuple[int, ...]], float] = {}
+
+    def of(self, cpu: int, left: tuple[int, ...]) -> float:
+        """What is ``left`` of the devices but of no use to typical work; added up by the reason why, and then in order.
+
+        The reasons: too few devices and too little cpu, too few devices (or parts of some too small), too little cpu,
+        no device asked and enough cpu, no device asked and too little cpu, no device of the model.
+        """
+        known = self._known.get((cpu, left))
+        if known is not None:
+            return known
+        terms = self._terms.get(left)
+        if terms is None:
+            terms = self._terms[left] = self._terms_of(left)
+        sums = [0.0] * 6
+        for least, reason, amount, reason_without, amount_without in terms:
+            if cpu >= least:
+                sums[reason] += amount
+            else:
+                sums[reason_without] += amount_without
+        result = self._known[cpu, left] = sum(sums)
+        return result
+
+    def _terms_of(self, left: tuple[int, ...]) -> list[tuple[int, int, float, int, float]]:
+        """By kind: its cpu; reason and amount where that is there; the same where it is not."""
+        total = sum(left)
+        rising = sorted(left)
+        by_need: list[tuple[int, int, int]] = []
+        for number, milli, suits in self._needs if total else ():
+            suitable = rising if len(suits) == len(left) else sorted(left[device] for device in suits)
+            first = bisect_left(suitable, milli)
+            if not number:
+                by_need.append((3, total, 4))
+            elif not suits:
+                by_need.append((5, total, 5))
+            elif len(suits) - first < number:
+                by_need.append((1, total, 0))
+            else:
+                by_need.append((1, total - sum(suitable[first:]), 2))
+        return [
+            (cpu, reason, share * amount, reason_without, share * total)
+            for cpu, share, need in (self._kinds if total else ())
+            for reason, amount, reason_without in (by_need[need],)
+        ]
+
+
+class FragmentationGradientDescent(_NodeByNode):
     """FGD: the node, and the device of it, whose fragmentation grows least (Weng et al., ATC'23).
 
     The fragmentation F of a node is what is left of its GPUs but of no use to typical work, in expectation: the sum
@@ -288,19 +428,14 @@ class FragmentationGradientDescent(_GpuPolicy):
     name = "fgd"
 
     def __init__(self, typical_pods: Sequence[Mapping[str, Any]] | None = None) -> None:
+        super().__init__()
         self.typical_pods = typical_pods
-        self._compiled: tuple[Any, _Kinds] | None = None
-        self._suits: dict[tuple[str, ...], MaskArray] = {}
+        self._kinds: tuple[Any, list[_Kind]] | None = None
+        self._fragmentations: dict[tuple[str, ...], _Fragmentation] = {}
 
     def check(self) -> None:
         """Every typical pod has amounts of at least 0 and a share."""
-        self._kinds()
-
-    def _kinds(self) -> _Kinds:
-        if self._compiled is None or self._compiled[0] is not self.typical_pods:
-            self._compiled = self.typical_pods, _kinds_of(() if self.typical_pods is None else self.typical_pods)
-            self._suits = {}
-        return self._compiled[1]
+        _kinds_of(self.typical_pods)
 
     def learn(self, dimensions: Sequence[Dimension], work: Iterable[Asking]) -> Mapping[str, Any]:
         """The typical pods, where none are given. Of work with several groups of GPUs the first counts."""
@@ -309,56 +444,55 @@ class FragmentationGradientDescent(_GpuPolicy):
         place = next((place for place, dimension in enumerate(dimensions) if dimension.name == "cpu"), None)
         return {"typical_pods": typical_pods(_kind_of(asking, place) for asking in work)}
 
-    def score_slots(self, nodes: NodeColumns, request: Int64Array, payload: Any, facts: NodeFacts) -> FloatArray:
-        """The formula."""
-        return self._best(nodes, request, _groups_of(payload))[0]
-
     def prefer(self, node: NodeColumns, request: Int64Array, payload: Any, draw: float) -> Sequence[str] | None:
         """The best device for a part of one GPU; whole ones are taken as the plugin likes."""
-        if tag_of(_groups_of(payload)) != "share":
-            return None
-        device = int(self._best(node, request, _groups_of(payload))[1][0])
+        device = self._scores(node, request, payload)[0].device
         assert node.slots is not None
         return None if device < 0 else [node.slots.inventories[int(node.slots.inventory_ids[0])].slots[device]]
 
-    def _best(
-        self, nodes: NodeColumns, request: Int64Array, groups: Sequence[Mapping[str, Any]]
-    ) -> tuple[FloatArray, Int64Array]:
-        """By row the score, and for a part of one GPU the best device, -1 for none."""
-        assert nodes.slots is not None
-        left, _ = _devices(nodes.slots)
-        cpu = _amounts(nodes, request, "cpu")
-        kinds = self._kinds()
-        suits, suits_of = self._suitability(nodes.slots, left.shape[1])
-        suitable, after, milli = np.zeros(left.shape, dtype=np.bool_), left, 0
-        if tag_of(groups) == "share":
-            suitable, milli = _suitable(groups[0], nodes.slots, left), groups[0]["milli"]
-        else:
-            after, _ = _take(groups, nodes.slots, left)
-        scores, devices = np.empty(len(left)), np.empty(len(left), dtype=np.int64)
-        kernels.fragmentation_scores(
-            scores, devices, np.ascontiguousarray(cpu.free), cpu.asked, left, after, suitable, milli,
-            suits, suits_of, kinds.cpu, kinds.number, kinds.milli, kinds.share, _STEPS,
-        )  # fmt: skip
-        return scores, devices
+    def _scores(self, nodes: NodeColumns, request: Int64Array, payload: Any) -> list[_NodeScore]:
+        if self._kinds is None or self._kinds[0] is not self.typical_pods:
+            self._forget()
+            self._kinds = self.typical_pods, _kinds_of(self.typical_pods)
+        return super()._scores(nodes, request, payload)
 
-    def _suitability(self, slots: SlotColumns, width: int) -> tuple[MaskArray, Int64Array]:
-        """Which devices are of a model that a kind allows, (layouts, kinds, width); and by row its layout."""
-        kinds = self._kinds()
-        if not any(kinds.models):
-            return np.ones((1, len(kinds.models), width), dtype=np.uint8), np.zeros(len(slots.free), dtype=np.int64)
-        layouts = np.zeros((len(slots.inventories) + 1, len(kinds.models), width), dtype=np.uint8)
-        for place, inventory in enumerate(slots.inventories):
-            models = tuple(inventory.layout["models"])
-            if models not in self._suits:
-                self._suits[models] = np.array(
-                    [[not allowed or model in allowed for model in models] for allowed in kinds.models], dtype=np.uint8
-                )
-            layouts[place, :, : len(models)] = self._suits[models]
-        return layouts, slots.inventory_ids % len(layouts)  # -1 picks the last
+    def _forget(self) -> None:
+        super()._forget()
+        self._fragmentations = {}
+
+    def _score_node(
+        self, devices: _Devices, free: Sequence[int], cpu: int, cpu_asked: int, groups: Sequence[Mapping[str, Any]]
+    ) -> _NodeScore:
+        fragmentation = self._fragmentations.get(devices.models)
+        if fragmentation is None:
+            assert self._kinds is not None
+            fragmentation = self._fragmentations[devices.models] = _Fragmentation(self._kinds[1], devices.models)
+        left = tuple(free[: len(devices.models)])
+        before = fragmentation.of(cpu, left)
+        if tag_of(groups) != "share":
+            after, _ = _take(groups, devices, free)
+            return _NodeScore(_score(before, fragmentation.of(cpu - cpu_asked, tuple(after))))
+        best, seen, milli = _NodeScore(-1), set(), groups[0]["milli"]
+        for device in _suitable(groups[0], devices, free, left):
+            alike = left[device], fragmentation.uses[device]
+            if alike in seen:
+                continue
+            seen.add(alike)
+            taken = *left[:device], left[device] - milli, *left[device + 1 :]
+            score = _score(before, fragmentation.of(cpu - cpu_asked, taken))
+            if score > best.score:
+                best = _NodeScore(score, device)
+        return best if best.device >= 0 else _NodeScore(0)
 
 
-def _kinds_of(pods: Any) -> _Kinds:
+def _score(before: float, after: float) -> int:
+    return bisect_right(_STEPS, (before - after) / 1000.0)
+
+
+def _kinds_of(pods: Any) -> list[_Kind]:
+    """None is no pods."""
+    if pods is None:
+        return []
     field = "policy 'fgd': typical_pods"
     if isinstance(pods, str) or not isinstance(pods, Sequence):
         raise ValueError(f"{field}: {pods!r} is not a list of pods, as scheduler.gpu_policies.typical_pods returns it")
@@ -372,9 +506,9 @@ def _kinds_of(pods: Any) -> _Kinds:
             raise ValueError(f"{field}[{place}].share: {pod['share']!r} must be a finite number")
         if isinstance(pod["models"], str) or not isinstance(pod["models"], Sequence):
             raise ValueError(f"{field}[{place}].models: {pod['models']!r} must be a list of models, [] for any")
-    cpu, number, milli = (np.array([pod[name] for pod in pods], dtype=np.int64) for name in ("cpu", "count", "milli"))
-    share = np.array([pod["share"] for pod in pods], dtype=np.float64)
-    return _Kinds(cpu, number, milli, share, [frozenset(pod["models"]) for pod in pods])
+    return [
+        _Kind(pod["cpu"], pod["count"], pod["milli"], frozenset(pod["models"]), float(pod["share"])) for pod in pods
+    ]
 
 
 def _kind_of(asking: Asking, cpu_place: int | None) -> tuple[int, int, int, tuple[str, ...]]:

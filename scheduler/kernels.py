@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from scheduler.types import BoolArray, FloatArray, Int64Array, MaskArray
+from scheduler.types import FloatArray, Int64Array, MaskArray
 
 BLOCK = 128
 """Rows a block, of both the scan and the block maxima of a cached score column."""
@@ -628,113 +628,6 @@ def cpu_plan_counts(
 
 
 @_compiled
-def _fragmentation(
-    cpu: int,
-    left: Int64Array,
-    suits: MaskArray,
-    kind_cpu: Int64Array,
-    kind_count: Int64Array,
-    kind_milli: Int64Array,
-    kind_share: FloatArray,
-    sums: FloatArray,
-) -> float:
-    """What is left of a node's devices but of no use to typical work; added up by the reason why, and then in order.
-
-    The reasons: too few devices and too little cpu, too few devices (or parts of some too small), too little cpu, no
-    device asked and enough cpu, no device asked and too little cpu, no device of the model. ``sums`` (6,) is scratch.
-    """
-    total = 0
-    for device in range(left.shape[0]):
-        total += left[device]
-    if total == 0:
-        return 0.0
-    sums[:] = 0.0
-    for kind in range(kind_cpu.shape[0]):
-        enough_cpu = cpu >= kind_cpu[kind]
-        if kind_count[kind] == 0:
-            sums[3 if enough_cpu else 4] += kind_share[kind] * total
-            continue
-        fitting = useless = suiting = 0
-        for device in range(left.shape[0]):
-            suiting += suits[kind, device]
-            if suits[kind, device] != 0 and left[device] >= kind_milli[kind]:
-                fitting += 1
-            else:
-                useless += left[device]
-        if suiting == 0:
-            sums[5] += kind_share[kind] * total
-        elif fitting < kind_count[kind]:
-            sums[1 if enough_cpu else 0] += kind_share[kind] * total
-        elif enough_cpu:
-            sums[1] += kind_share[kind] * useless
-        else:
-            sums[2] += kind_share[kind] * total
-    result = 0.0
-    for reason in range(6):
-        result += sums[reason]
-    return result
-
-
-@_compiled
-def fragmentation_scores(
-    scores: FloatArray,
-    devices: Int64Array,
-    cpu: Int64Array,
-    cpu_asked: int,
-    left: Int64Array,
-    after: Int64Array,
-    suitable: BoolArray,
-    milli: int,
-    suits: MaskArray,
-    layout_ids: Int64Array,
-    kind_cpu: Int64Array,
-    kind_count: Int64Array,
-    kind_milli: Int64Array,
-    kind_share: FloatArray,
-    steps: FloatArray,
-) -> None:
-    """Write by row how many of ``steps`` (ascending) the fragmentation falls by, in thousands, at least.
-
-    ``left`` and ``after`` (rows, width): milli of devices, before and after. With ``milli`` above 0 that much is taken
-    of one device in place of ``after``: of each ``suitable`` one (rows, width) in turn; the best goes to ``devices``,
-    the first of equals, -1 for none. ``suits`` (layouts, kinds, width): which devices a kind of typical work may use.
-    Free ``cpu`` (rows,) has to pay for ``cpu_asked`` in any case.
-    """
-    sums = np.empty(6)
-    for row in range(left.shape[0]):
-        allowed, here = suits[layout_ids[row]], left[row].copy()
-        cpu_left = cpu[row] - cpu_asked
-        before = _fragmentation(cpu[row], here, allowed, kind_cpu, kind_count, kind_milli, kind_share, sums)
-        devices[row] = -1
-        if milli == 0:
-            gone = _fragmentation(cpu_left, after[row], allowed, kind_cpu, kind_count, kind_milli, kind_share, sums)
-            scores[row] = np.searchsorted(steps, (before - gone) / 1000.0, side="right")
-            continue
-        best = -1
-        for device in range(left.shape[1]):
-            if not suitable[row, device]:
-                continue
-            same = False
-            for other in range(device):
-                if suitable[row, other] and here[other] == here[device]:
-                    same = True
-                    for kind in range(allowed.shape[0]):
-                        same &= allowed[kind, other] == allowed[kind, device]
-                    if same:
-                        break
-            if same:
-                continue
-            here[device] -= milli
-            gone = _fragmentation(cpu_left, here, allowed, kind_cpu, kind_count, kind_milli, kind_share, sums)
-            here[device] += milli
-            score = int(np.searchsorted(steps, (before - gone) / 1000.0, side="right"))
-            if score > best:
-                best = score
-                devices[row] = device
-        scores[row] = max(best, 0)
-
-
-@_compiled
 def _next_time(times: Int64Array, length: int, place: int, now_ns: int) -> int:
     """When what is free at a place of a row's profile becomes something else; the largest integer for never."""
     return max(times[place + 1], now_ns + 1) if place + 1 < length else np.iinfo(np.int64).max
@@ -888,10 +781,6 @@ def compile_all() -> None:
     nth_fitting_row(free, need, mask, 2, mask.copy(), 0.5)
     first_class_that_fits(free, np.zeros((1, 2), dtype=np.int64), rows, 1, free, rows)
     cpu_plan_counts(np.zeros((1, 5), dtype=np.int64), 2, rows, np.arange(3), 150, 100, -1, 1, 0)
-    left, suits = np.zeros((1, 2), dtype=np.int64), np.ones((1, 1, 2), dtype=np.uint8)
-    fragmentation_scores(
-        scores, rows, rows, 0, left, left, left > 0, 1, suits, rows, rows[:1], rows[:1], rows[:1], amounts, amounts
-    )
     times, profile = np.zeros((2, 2), dtype=np.int64), np.zeros((2, 2, 1), dtype=np.int64)
     rows_that_start(rows, free, need, mask, times, rows, profile, 0, 1, rows.copy())
     first_start(rows, need, mask, times, rows, profile, 0, 1, 0)

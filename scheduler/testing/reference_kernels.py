@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from scheduler.plugins.cpu_plans import Cores, PlanRequest, iterate_plans
@@ -60,29 +58,6 @@ def cpu_plan_counts(
         ],
         dtype=np.int64,
     )
-
-
-def fragmentation(cpu: int, left: Int64Array, suits: MaskArray, kinds: Sequence[tuple[int, int, int, float]]) -> float:
-    """Of one node; ``kinds`` are (cpu, count, milli, share), ``suits`` (kinds, devices). Summed by reason first."""
-    by_reason: dict[str, float] = dict.fromkeys(
-        ("both", "devices", "cpu", "none asked", "none and no cpu", "model"), 0.0
-    )
-    total = int(left.sum())
-    for (kind_cpu, count, milli, share), suit in zip(kinds, suits != 0, strict=True):
-        fitting = suit & (left >= milli)
-        useless, has_cpu = total, cpu >= kind_cpu
-        if count == 0:
-            reason = "none asked" if has_cpu else "none and no cpu"
-        elif not suit.any():
-            reason = "model"
-        elif fitting.sum() < count:
-            reason = "devices" if has_cpu else "both"
-        elif not has_cpu:
-            reason = "cpu"
-        else:
-            reason, useless = "devices", int(left[~fitting].sum())
-        by_reason[reason] += share * useless
-    return sum(by_reason.values())
 
 
 def earliest_start(times: Int64Array, free: Int64Array, need: Int64Array, now_ns: int, run_ns: int) -> int:

@@ -14,16 +14,14 @@ from core_kit import with_nodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler import kernels
 from scheduler.config import CPU, MEMORY, CoreConfig, PluginConfig, PolicyConfig
 from scheduler.events import NodeJoined, ReallocRequested, WorkloadUpdated
 from scheduler.gpu_policies import _STEPS, tag_of, typical_pods
 from scheduler.plugins.gpu import GpuPlugin
 from scheduler.policies import BUILT_IN, Asking, BestFit, Weighted, make_policy
-from scheduler.ports import Dimension
+from scheduler.ports import Dimension, NodeColumns, SlotColumns
 from scheduler.testing import Harness
 from scheduler.testing.harness import placements
-from scheduler.testing.reference_kernels import fragmentation
 
 GPU = Dimension("gpu", "milli")
 TYPICAL = [
@@ -192,42 +190,71 @@ def test_weighted_normalises_over_the_nodes_that_fit() -> None:
 # -- fragmentation ----------------------------------------------------------------------------------------------------
 
 
+def fragmentation(cpu: int, left: list[int], model: str, kinds: list[dict[str, Any]]) -> float:
+    """Of one node whose devices are all of one model; summed by reason first, as published."""
+    by_reason = dict.fromkeys(("both", "devices", "cpu", "none asked", "none and no cpu", "model"), 0.0)
+    for kind in kinds if sum(left) else ():
+        fitting = [amount for amount in left if amount >= kind["milli"]]
+        useless, has_cpu = sum(left), cpu >= kind["cpu"]
+        if kind["count"] == 0:
+            reason = "none asked" if has_cpu else "none and no cpu"
+        elif kind["models"] and model not in kind["models"]:
+            reason = "model"
+        elif len(fitting) < kind["count"]:
+            reason = "devices" if has_cpu else "both"
+        elif not has_cpu:
+            reason = "cpu"
+        else:
+            reason, useless = "devices", sum(amount for amount in left if amount < kind["milli"])
+        by_reason[reason] += kind["share"] * useless
+    return sum(by_reason.values())
+
+
+KINDS = st.fixed_dictionaries(
+    {
+        "cpu": st.integers(0, 9),
+        "count": st.integers(0, 3),
+        "milli": st.sampled_from([100, 300, 500, 1000]),
+        "models": st.sampled_from([[], ["A"], ["A", "B"], ["C"]]),
+        "share": st.floats(0, 1),
+    }
+)
+
+
 @settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_the_kernel_is_the_reference(data: st.DataObject) -> None:
-    width, kinds = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 5))
-    amounts = st.sampled_from([0, 100, 300, 500, 1000])
-    left = np.array([data.draw(st.lists(amounts, min_size=width, max_size=width)) for _ in range(3)])
-    cpu = np.array(data.draw(st.lists(st.integers(2, 9), min_size=3, max_size=3)))
-    kind = [
-        (data.draw(st.integers(0, 9)), data.draw(st.integers(0, 3)), data.draw(amounts), data.draw(st.floats(0, 1)))
-        for _ in range(kinds)
-    ]
-    suits = np.array(data.draw(st.lists(st.integers(0, 1), min_size=2 * kinds * width, max_size=2 * kinds * width)))
-    suits = suits.reshape(2, kinds, width).astype(np.uint8)
-    layout_ids = np.array([0, 1, 0])
-    milli = data.draw(st.sampled_from([0, 100, 300]))
-    suitable = left >= max(milli, 1)
-    after = np.maximum(left - 100, 0)
-    asked = data.draw(st.integers(0, 2))
-    found, devices = np.empty(3), np.empty(3, dtype=np.int64)
-    arrays = [np.array(column, dtype=np.int64) for column in list(zip(*kind, strict=True))[:3]]
-    kernels.fragmentation_scores(
-        found, devices, cpu, asked, left, after, suitable, milli, suits, layout_ids, *arrays,
-        np.array([one[3] for one in kind]), _STEPS,
-    )  # fmt: skip
-    for row in range(3):
-        allowed = suits[layout_ids[row]]
-        before = fragmentation(int(cpu[row]), left[row], allowed, kind)
-        options: list[tuple[int, int]] = []
-        for device in np.flatnonzero(suitable[row]).tolist() if milli else ():
-            taken = left[row].copy()
-            taken[device] -= milli
-            options.append((score_of(before - fragmentation(int(cpu[row]) - asked, taken, allowed, kind)), -device))
-        if not milli:
-            options = [(score_of(before - fragmentation(int(cpu[row]) - asked, after[row], allowed, kind)), 1)]
-        best = max(options, default=(0, 1))
-        assert (found[row], devices[row]) == (best[0], max(-best[1], -1))
+@given(data=st.data(), kinds=st.lists(KINDS, max_size=6))
+def test_fgd_scores_as_a_slow_one(data: st.DataObject, kinds: list[dict[str, Any]]) -> None:
+    """Also in columns of several kinds of nodes, one without devices, that change from call to call."""
+    policy = make_policy("fgd", {"typical_pods": kinds})
+    nodes = [("A", 4), ("B", 2), ("A", 3), ("C", 1), ("", 0)]
+    inventories = [GpuPlugin().inventory({"model": model, "count": n}, {}, {}) for model, n in nodes if n]
+    ids = np.array([0, 1, 2, 3, -1])
+    request = np.array([data.draw(st.integers(0, 2)), 0, 0])
+    groups = data.draw(st.sampled_from([[], [group(1, 100)], [group(1, 300)], [group(2, 300)], [group(2, 1000)]]))
+    for _ in range(2):
+        left = [data.draw(st.lists(st.sampled_from([0, 100, 300, 1000]), min_size=n, max_size=n)) for _, n in nodes]
+        free = np.array([data.draw(st.lists(st.integers(2, 9), min_size=5, max_size=5)), [0] * 5, [0] * 5])
+        slots = SlotColumns(inventories, ids, np.array([one + [0] * (4 - len(one)) for one in left]))
+        columns = NodeColumns((CPU, MEMORY, GPU), np.arange(5), free, free, np.ones(3, dtype=np.int64), slots)
+        found = policy.score_slots(columns, request, {"groups": groups}, None)  # type: ignore[arg-type]
+        for row, (model, _) in enumerate(nodes):
+            cpu = int(free[0, row])
+            before = fragmentation(cpu, left[row], model, kinds)
+            scores = [
+                score_of(before - fragmentation(cpu - int(request[0]), after, model, kinds))
+                for after in outcomes(left[row], groups)
+            ]
+            assert found[row] == max(scores, default=0), row
+
+
+def outcomes(left: list[int], groups: list[dict[str, Any]]) -> list[list[int]]:
+    """What can be left: of a part of one device each choice, of the rest those with the least left are taken."""
+    if not groups:
+        return [left]
+    count, milli = groups[0]["count"], groups[0]["milli"]
+    fitting = sorted((device for device, amount in enumerate(left) if amount >= milli), key=lambda one: left[one])
+    tries = [[device] for device in fitting] if (count, milli < 1000) == (1, True) else [fitting[:count]]
+    return [[amount - milli * (device in tried) for device, amount in enumerate(left)] for tried in tries]
 
 
 def score_of(fall: float) -> int:
@@ -251,23 +278,17 @@ class SlowNode:
     def __init__(self, name: str, cpu: int, gpus: int, model: str) -> None:
         self.name, self.cpu, self.left, self.model = name, cpu, [1000] * gpus, model
 
-    def frag(self, cpu: int, left: list[int]) -> float:
-        allowed = np.array(
-            [[not t["models"] or self.model in t["models"]] * len(left) for t in TYPICAL], dtype=np.uint8
-        )
-        kinds = [(t["cpu"], t["count"], t["milli"], t["share"]) for t in TYPICAL]
-        return fragmentation(cpu, np.array(left, dtype=np.int64), allowed.reshape(len(TYPICAL), -1), kinds)  # type: ignore[arg-type]
-
     def best(self, cpu: int, count: int, milli: int) -> tuple[int, list[int]] | None:
         """The score, and what would be left of the devices."""
         fitting = [device for device, left in enumerate(self.left) if left >= milli]
         if cpu > self.cpu or len(fitting) < count:
             return None
         tries = [fitting[:count]] if milli == 1000 or not count else [[device] for device in fitting]
+        before = fragmentation(self.cpu, self.left, self.model, TYPICAL)
         best: tuple[int, list[int]] | None = None
         for devices in tries:
             left = [amount - milli * (device in devices) for device, amount in enumerate(self.left)]
-            score = score_of(self.frag(self.cpu, self.left) - self.frag(self.cpu - cpu, left))
+            score = score_of(before - fragmentation(self.cpu - cpu, left, self.model, TYPICAL))
             if best is None or score > best[0]:
                 best = score, left
         return best

@@ -24,7 +24,7 @@ def test_every_kernel_is_compared_with_a_reference() -> None:
     tests = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py")]
     compared = "".join(text for text in tests if "reference_kernels" in text)
     names = [name for name, kernel in vars(kernels).items() if hasattr(kernel, "py_func") and name[0] != "_"]
-    assert len(names) >= 14
+    assert len(names) >= 13
     assert not [name for name in names if f"kernels.{name}(" not in compared]
 
 
