@@ -95,7 +95,7 @@ class Core:
         self.operations: dict[str, Operation] = self.state.results.operations
         self._policy_factory = policy_factory
         self._placer = Placer(self.state)
-        self._preemption = Preemption(self.state, self._placer)
+        self.preemption = Preemption(self.state, self._placer)
         self._deployments = Deployments(self.state)
         self._replacements = ReplacementEvents(self.state)
         nodes = NodeEvents(self.state)
@@ -107,7 +107,7 @@ class Core:
             **maintenance.handlers,
             **ReallocEvents(self.state).handlers,
             **self._replacements.handlers,
-            **self._preemption.handlers,
+            **self.preemption.handlers,
             **self.state.reservations.handlers,
             DeploymentRequested: self._on_deployment_requested,
             PolicyChanged: self._on_policy_changed,
@@ -221,9 +221,9 @@ class Core:
     def _schedule(self) -> None:
         state = self.state
         if state.cluster.nominated:
-            self._preemption.place_nominated()
+            self.preemption.place_nominated()
         state.discipline.run(self._placer)
-        if state.preemptors and self._preemption.run():
+        if state.preemptors and self.preemption.run():
             self._schedule()  # whom the nominated nodes are closed for, others may find allowed elsewhere
             return
         if state.impatient and self._reject_impatient():

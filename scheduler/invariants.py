@@ -196,7 +196,9 @@ def _check_reservations(core: Core) -> None:
 
 
 def _check_caches(core: Core) -> None:
-    """A cached score column chooses what a full scan would."""
+    """A cached score column chooses what a full scan would; who would have to go is who would be found now."""
+    problems = core.preemption.problems()
+    _require(not problems, "; ".join(problems))
     planner = core.planner
     if not isinstance(planner.policy, LinearPolicy):
         return

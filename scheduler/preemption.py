@@ -16,6 +16,7 @@ but budgets are kept whatever it costs.) If a victim is one of a gang, all of it
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop
 from typing import NamedTuple
 
 import numpy as np
@@ -43,12 +44,29 @@ class _Way(NamedTuple):
     victims: tuple[Workload, ...]
 
 
+_Key = tuple[int, int, int, NodeIndex]
+"""The fields of a `_Way` that order it."""
+_TABLES_MAX = 8
+
+
+class _Table:
+    """By row the way by amounts for a class and priority, None for none; right up to the ledger's version ``seen``."""
+
+    def __init__(self, request_class: RequestClass, priority: int) -> None:
+        self.request_class = request_class
+        self.priority = priority
+        self.keys: list[_Key | None] = []
+        self.seen = -1
+
+
 class Preemption:
     """What a core does about work that may preempt."""
 
     def __init__(self, state: CoreState, placer: Placer) -> None:
         self.state = state
         self.placer = placer
+        self._tables: dict[tuple[int, int], _Table] = {}
+        """By class and priority of the preemptor, the least recently used first."""
         self.handlers: Handlers = {DisruptionBudgetSet: self._on_budget_set}
 
     def _on_budget_set(self, event: DisruptionBudgetSet) -> None:
@@ -109,7 +127,7 @@ class Preemption:
         """The way that is taken; None for none.
 
         Work that holds amounts alone has the same victims wherever it fits at all as amounts alone tell, and so the
-        first of these rows that stands the whole test is the one.
+        first of these rows that stands the whole test is the one. What amounts tell of a row is kept until it changes.
         """
         cluster, allowed = self.state.cluster, self._allowances()
         is_open = cluster.open_mask[: cluster.row_count] != 0
@@ -119,18 +137,57 @@ class Preemption:
         has_amounts_alone = not (
             request_class.is_coupled or (request_class.asked is not None and request_class.asked.exact)
         )
-        if has_amounts_alone:
-            ways = [self._way_by_amounts(workload, request_class, row, allowed) for row in rows]
-            rows = [way.row for way in sorted((way for way in ways if way is not None), key=_in_order)]
-        found = (self._way(workload, request_class, row, allowed) for row in rows)
-        existing = (way for way in found if way is not None)
-        return next(existing, None) if has_amounts_alone else min(existing, default=None, key=_in_order)
+        if not has_amounts_alone:
+            ways = (self._way(workload, request_class, row, allowed) for row in rows)
+            return min((way for way in ways if way is not None), default=None, key=_in_order)
+        keys = self._ways_by_amounts(request_class, workload.spec.priority, allowed)
+        heap = [key for row in rows if (key := keys[row]) is not None]
+        heapify(heap)
+        while heap:
+            way = self._way(workload, request_class, heappop(heap)[-1], allowed)
+            if way is not None:
+                return way
+        return None
+
+    def _ways_by_amounts(
+        self, request_class: RequestClass, priority: int, allowed: dict[tuple[str, str], int]
+    ) -> list[_Key | None]:
+        """By row the way by amounts, as of now. What budgets allow can change with any workload: then none is kept."""
+        if allowed:
+            table = _Table(request_class, priority)
+        else:
+            kind = request_class.class_id, priority
+            table = self._tables.pop(kind) if kind in self._tables else _Table(request_class, priority)
+            self._tables[kind] = table
+            if len(self._tables) > _TABLES_MAX:
+                del self._tables[next(iter(self._tables))]
+        self._refresh(table, allowed)
+        return table.keys
+
+    def _refresh(self, table: _Table, allowed: dict[tuple[str, str], int]) -> None:
+        ledger = self.state.ledger
+        changed = self.state.planner.changed_rows(table.seen)
+        table.keys += [None] * (ledger.row_count - len(table.keys))
+        for row in range(ledger.row_count) if changed is None else changed.tolist():
+            table.keys[row] = self._way_by_amounts(table.request_class, table.priority, row, allowed)
+        table.seen = ledger.version
+
+    def problems(self) -> list[str]:
+        """Where what is kept is not what would be found now: nowhere."""
+        found = []
+        for table in self._tables.values():
+            self._refresh(table, {})
+            for row, key in enumerate(table.keys):
+                now = self._way_by_amounts(table.request_class, table.priority, row, {})
+                if key != now:
+                    found.append(f"row {row}, request {table.request_class.request}: the way is {now}, not {key}")
+        return found
 
     def _way_by_amounts(
-        self, workload: Workload, request_class: RequestClass, row: NodeIndex, allowed: dict[tuple[str, str], int]
-    ) -> _Way | None:
-        """Who would have to go from a row if amounts were all there is; None where that would not be enough."""
-        candidates = self._candidates(row, workload.spec.priority, dict(allowed))
+        self, request_class: RequestClass, priority: int, row: NodeIndex, allowed: dict[tuple[str, str], int]
+    ) -> _Key | None:
+        """What would have to go from a row if amounts were all there is; None where that would not be enough."""
+        candidates = self._candidates(row, priority, dict(allowed))
         if not candidates:
             return None
         held = [self.state.claim_of(victim).request for victim in candidates]
@@ -144,7 +201,8 @@ class Preemption:
                 victims.append(victim)
             else:
                 left = [rest - amount for amount, rest in zip(amounts, left, strict=True)]
-        return _way_of(row, victims)
+        way = _way_of(row, victims)
+        return None if way is None else _in_order(way)
 
     def _way(
         self, workload: Workload, request_class: RequestClass, row: NodeIndex, allowed: dict[tuple[str, str], int]
@@ -228,7 +286,7 @@ def _way_of(row: NodeIndex, victims: Sequence[Workload]) -> _Way | None:
     return _Way(max(priorities), len(victims), sum(priorities), row, tuple(victims))
 
 
-def _in_order(way: _Way) -> tuple[int, int, int, NodeIndex]:
+def _in_order(way: _Way) -> _Key:
     return way[:4]
 
 

@@ -44,7 +44,8 @@ _ENDED_AS: dict[State, Outcome] = {
 _PUBLISHED = frozenset({Trigger.REFUSED, Trigger.START_FAILED, Trigger.NODE_GONE_LOSE})
 """Ends that neither an exit nor a user caused: published even when nobody waits."""
 # A name is found faster than a member, and these are asked for with every workload.
-_QUEUED, _DRAINING = State.QUEUED, NodeState.DRAINING
+_QUEUED, _STOPPING, _STOPPED = State.QUEUED, State.STOPPING, State.STOPPED
+_DRAINING = NodeState.DRAINING
 _STATE_OF_TIMER = {"backoff": State.BACKOFF, "start": State.STARTING, "stop": State.STOPPING}
 
 SUBMISSION_COPIES_MAX = 10_000_000
@@ -214,6 +215,8 @@ class CoreState:
         counts = self.state_counts
         counts[before] -= 1
         counts[after] += 1
+        if after is _STOPPING or after is _STOPPED or before is _STOPPED:
+            self.ledger.touch(workload.row)  # who can make way there is another question now
         if self.ends is not None:
             self.ends.note(workload)
 

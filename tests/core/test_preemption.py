@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.config import QueueConfig
-from scheduler.events import DisruptionBudgetSet, NodeCordoned, NodeLost, RemovalRequested
+from scheduler.events import (
+    DisruptionBudgetSet,
+    NodeCordoned,
+    NodeLost,
+    RemovalRequested,
+    StartRequested,
+    StopRequested,
+)
 from scheduler.testing import Harness
 from scheduler.testing.harness import placements, stops
 
@@ -73,12 +80,21 @@ def test_the_way_by_amounts_is_the_best_of_all_ways(
     workload = h.core.workloads["p"]
     if workload.row >= 0:
         return
-    preemption = h.core._preemption
+    preemption = h.core.preemption
     request_class, allowed = preemption.placer.class_of(workload), preemption._allowances()
     ways = [preemption._way(workload, request_class, row, allowed) for row in range(len(nodes))]
     best = min((way[:4] for way in ways if way is not None), default=None)
     found = preemption._best_way(workload, request_class)
     assert (found and found[:4]) == best
+
+
+def test_what_is_known_of_a_node_goes_with_what_happens_there() -> None:
+    h = with_nodes((4, 9), (4, 9))
+    running(h, ("a", 4, 0), ("b", 4, 1))
+    h.step(StopRequested(workload_id="a"))
+    h.stopped("a")  # and holds its place: it is in nobody's way who could go
+    assert preempt(h, priority=1, name="early") == set()
+    assert set(stops(h.step(StartRequested(workload_id="a")))) == {("a", 2)}, "it has become one who can"
 
 
 def test_the_node_is_held_until_the_victims_are_gone() -> None:
