@@ -374,6 +374,12 @@ def test_the_older_fields_still_count():
     assert read_deployment(newer, WIRE).nodes.includes == ("n2",)
 
 
+def test_debug_leaves_the_log_driver_to_the_engine():
+    entry = {"name": "web", "log": pb.LogOptions(type="journald", config={"tag": "x"})}
+    template = read_deployment(options(entrypoint=entry, debug=True), WIRE).template
+    assert (template.log, template.log_options) == ("", {})
+
+
 def test_hooks_do_not_force_when_they_are_to_be_ignored():
     entry = {"name": "web", "hook": pb.HookOptions(after_start=["a"], force=True)}
     assert not read_deployment(options(entrypoint=entry, ignore_hook=True), WIRE).template.hooks.force

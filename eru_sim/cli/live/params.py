@@ -135,6 +135,7 @@ class Details:
     ignore_hook: Annotated[
         bool, typer.Option("--ignore-hook", help="A hook that fails does not fail what was asked.")
     ] = False
+    debug: Annotated[bool, typer.Option("--debug", help="The engine's own log driver in place of the spec's.")] = False
     pull: Annotated[str, typer.Option("--pull", metavar="WHEN", help="missing, always or never.")] = "missing"
     raw_args: Annotated[
         str | None, _text("--raw-args", metavar="JSON", help="What only this kind of engine understands.")

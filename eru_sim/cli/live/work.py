@@ -183,6 +183,9 @@ def tell(made: Any, details: Details) -> None:
     made.hooks.after_create.extend(details.after_create or ())
     if details.ignore_hook:
         made.hooks.force = False
+    if details.debug:
+        made.ClearField("log")
+        made.ClearField("log_options")
     made.pull = _PULLS[values.choice("--pull", details.pull, list(_PULLS))]
     if details.raw_args:
         made.engine_json = json.dumps(values.json_object("--raw-args", details.raw_args))

@@ -107,7 +107,9 @@ def read_node_choice(options: pb.DeployOptions) -> NodeChoice:
 
 
 def read_template(options: pb.DeployOptions) -> Template:
-    """Everything that placement does not depend on."""
+    """Everything that placement does not depend on. With ``debug`` the engine's own log driver counts, not the
+    entrypoint's.
+    """
     entry = options.entrypoint
     return Template(
         command=_command(options),
@@ -124,8 +126,8 @@ def read_template(options: pb.DeployOptions) -> Template:
         publish=tuple(str(_port("entrypoint.publish", port)) for port in _texts("entrypoint.publish", entry.publish)),
         sysctls=_mapping("entrypoint.sysctls", entry.sysctls),
         restart=_restart(entry.restart),
-        log=_plain("entrypoint.log.type", entry.log.type),
-        log_options=_mapping("entrypoint.log.config", entry.log.config),
+        log="" if options.debug else _plain("entrypoint.log.type", entry.log.type),
+        log_options={} if options.debug else _mapping("entrypoint.log.config", entry.log.config),
         health=_health(entry.healthcheck),
         hooks=Hooks(
             after_create=_texts("after_create", options.after_create),
