@@ -26,6 +26,7 @@ from backends.real.clock import Clock, sleep
 from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overloaded
 from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, EngineInfo, Unreachable
 from backends.real.gateway import Gateway
+from backends.real.hook_output import HookOutput
 from backends.real.meta import generation_said
 from backends.real.nodes import Connect, Endpoint, LivenessOptions, Nodes, NodeStatus
 from backends.real.operations import OperationHub, OperationView
@@ -86,6 +87,8 @@ class NodeGateway(Gateway, Protocol):
     """A gateway that is told which engine serves which node."""
 
     on_gap: Callable[[], object]
+    on_hook_output: Callable[[str, HookOutput], object]
+    is_forced: Callable[[str], bool]
 
     def set_engine(self, node_id: str, engine: Engine) -> None:
         """From now on this engine serves the node."""
@@ -261,6 +264,8 @@ class LiveCluster:
                 self.nodes.adopt(node_id)
                 self.gateway.set_engine(node_id, self._connect(node_id, endpoint))
         self.gateway.on_gap = self._reconcile_now.set
+        self.gateway.on_hook_output = self.operations.hear
+        self.gateway.is_forced = self.operations.is_forced
         self.gateway.connect(self.driver.report)
         if self.driver.journal.batches:
             differences = await reconcile(recovered, self.gateway, self.driver.report, self._removable())
@@ -326,16 +331,18 @@ class LiveCluster:
         records: Sequence[Record] = (),
         kind: str = "",
         subjects: Sequence[str] = (),
+        is_forced: bool = False,
     ) -> OperationView:
         """Have events applied, and return the operation that they begin, once they are durable.
 
         Every event must carry ``operation_id``. With ``template``, that is stored with them; its digest is
-        `digest_of`'s. `Conflict` where an operation of this id is under way. A caller that is cancelled takes nothing
-        back.
+        `digest_of`'s. With ``is_forced`` what is stopped for it is killed at once: no grace period, no hooks; a stop
+        that an engine is at already goes on as it was begun. `Conflict` where an operation of this id is under way. A
+        caller that is cancelled takes nothing back.
         """
         if self.operations.find(operation_id) is not None:
             raise Exists(f"operation {operation_id}: there is one already; choose another id")
-        view = self.operations.begin(operation_id, keep=keep, kind=kind, subjects=subjects)
+        view = self.operations.begin(operation_id, keep=keep, kind=kind, subjects=subjects, is_forced=is_forced)
         staged = [*records, *self.operations.opening(view)]
         digest, encoded = "", b""
         if template is not None:
@@ -356,13 +363,23 @@ class LiveCluster:
 
     @_whole
     async def ask_each(
-        self, events: Sequence[AnyEvent], *, kind: str = "", records: Sequence[Record] = ()
+        self,
+        events: Sequence[AnyEvent],
+        *,
+        kind: str = "",
+        records: Sequence[Record] = (),
+        is_forced: bool = False,
     ) -> list[OperationView]:
-        """Have events applied that each begin an operation of their own about a workload, all or none of them."""
+        """Have events applied that each begin an operation of their own about a workload, all or none of them.
+
+        ``is_forced`` as in `ask`.
+        """
         views = []
         for event in events:
             operation_id, workload_id = getattr(event, "operation_id", ""), getattr(event, "workload_id", "")
-            views.append(self.operations.begin(operation_id, keep=True, kind=kind, subjects=[workload_id]))
+            views.append(
+                self.operations.begin(operation_id, keep=True, kind=kind, subjects=[workload_id], is_forced=is_forced)
+            )
         opening = [record for view in views for record in self.operations.opening(view)]
         try:
             await self.driver.submit(*events, records=[*records, *opening])
@@ -374,15 +391,19 @@ class LiveCluster:
         return views
 
     @_whole
-    async def restart(self, asked: Mapping[str, str], *, records: Sequence[Record] = ()) -> list[OperationView]:
+    async def restart(
+        self, asked: Mapping[str, str], *, records: Sequence[Record] = (), is_forced: bool = False
+    ) -> list[OperationView]:
         """Stop workloads and start them again in place, with their files; goes on after a crash. `Missing`.
 
-        ``asked`` maps the id of each operation to the workload that it is about.
+        ``asked`` maps the id of each operation to the workload that it is about. ``is_forced`` as in `ask`.
         """
         for workload_id in asked.values():
             self.workload(workload_id)
         views = [
-            self.operations.begin(operation_id, keep=True, kind=restarts.KIND, subjects=[workload_id])
+            self.operations.begin(
+                operation_id, keep=True, kind=restarts.KIND, subjects=[workload_id], is_forced=is_forced
+            )
             for operation_id, workload_id in asked.items()
         ]
         opening = [record for view in views for record in self.operations.opening(view)]

@@ -6,7 +6,7 @@ nothing about what it did: the command is tried again, with growing pauses, unti
 was commanded for the workload, or the node is gone for the core.
 
 One task a node follows what ends there by itself; what it misses, the next reconciliation finds. While a stop is under
-way the end of that generation is the stop's.
+way the end of that generation is the stop's, and while a start is, the start's: a hook that fails ends an instance too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import structlog
 from backends.real.clock import Clock, sleep
 from backends.real.engines.base import Engine, EngineError, Instance, InstanceEnded, InstanceSpec, Unreachable
 from backends.real.gateway import Found, Report, Survey
+from backends.real.hook_output import Collector, HookOutput
 from backends.real.template import Template
 from scheduler.commands import (
     AnyCommand,
@@ -67,8 +68,13 @@ class EngineGateway:
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._queues: dict[str, deque[EngineCommand]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
+        self._ended_in_start: set[tuple[str, int]] = set()
         self.on_gap: Callable[[], object] = lambda: None
         """Called when something may have ended on a node while nobody watched."""
+        self.on_hook_output: Callable[[str, HookOutput], object] = lambda workload_id, output: None
+        """Called with a workload and what its hooks printed, before the completion of what ran them is reported."""
+        self.is_forced: Callable[[str], bool] = lambda workload_id: False
+        """Asked whenever a workload is to be stopped: whether it is killed at once, and its hooks are left out."""
         self.failures: dict[str, int] = {}
         """How often an engine refused or did not answer, by kind of command."""
 
@@ -174,6 +180,7 @@ class EngineGateway:
                 await self._persist(queue)
                 queue.popleft()
         finally:
+            self._ended_in_start = {key for key in self._ended_in_start if key[0] != workload_id}
             self._workers.pop(workload_id, None)
             self._queues.pop(workload_id, None)
 
@@ -205,7 +212,15 @@ class EngineGateway:
         if isinstance(command, StartWorkload):
             await self._start(engine, command)
         elif isinstance(command, StopWorkload):
-            await engine.stop(command.workload_id, command.generation, keep=command.reason == "hold")
+            printed = Collector()
+            await engine.stop(
+                command.workload_id,
+                command.generation,
+                keep=command.reason == "hold",
+                grace_ns=0 if self.is_forced(command.workload_id) else None,
+                hook_output=printed,
+            )
+            self.on_hook_output(command.workload_id, HookOutput(stop=printed.text()))
             self._report(WorkloadStopped(workload_id=command.workload_id, generation=command.generation))
         elif isinstance(command, UpdateWorkload):
             await self._update(engine, command)
@@ -214,6 +229,7 @@ class EngineGateway:
 
     async def _start(self, engine: Engine, command: StartWorkload) -> None:
         workload_id, generation = command.workload_id, command.generation
+        printed = Collector()
         try:
             spec = InstanceSpec(
                 workload_id=workload_id,
@@ -224,13 +240,19 @@ class EngineGateway:
                 engine_args=command.engine_args or {},
                 labels=self._labels(command),
             )
-            instance = await engine.start(spec)
+            self._ended_in_start.discard((workload_id, generation))
+            instance = await engine.start(spec, hook_output=printed)
+            while instance.state != "exited" and (workload_id, generation) in self._ended_in_start:
+                self._ended_in_start.discard((workload_id, generation))
+                instance = await engine.inspect(workload_id, generation)
         except Unreachable:
             raise
         except EngineError as error:
             self._note_failure(command, error)
+            self.on_hook_output(workload_id, HookOutput(start=printed.text()))
             self._report(WorkloadStartFailed(workload_id=workload_id, generation=generation, reason=_one_line(error)))
             return
+        self.on_hook_output(workload_id, HookOutput(start=printed.text()))
         self._report(WorkloadStarted(workload_id=workload_id, generation=generation))
         if instance.state == "exited":
             self._report(
@@ -288,6 +310,9 @@ class EngineGateway:
     def _ended(self, workload_id: str, generation: int, exit_code: int) -> None:
         for command in self._queues.get(workload_id, ()):
             if isinstance(command, StopWorkload) and command.generation == generation:
+                return
+            if isinstance(command, StartWorkload) and command.generation == generation:
+                self._ended_in_start.add((workload_id, generation))
                 return
         self._report(WorkloadExited(workload_id=workload_id, generation=generation, exit_code=exit_code))
 

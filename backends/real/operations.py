@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
+from backends.real.hook_output import HookOutput, HookOutputs
 from backends.real.stores.base import Record
 from scheduler.commands import AnyCommand, PublishResult
 from scheduler.core import Core
 from scheduler.events import AnyEvent
+
+_WITHOUT_HOOKS = frozenset({"updated", "update_failed"})
+"""Outcomes of what runs no hooks, and may end while they run."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,18 +39,23 @@ class OperationRecord(msgspec.Struct, kw_only=True):
     subjects: tuple[str, ...] = ()
     is_done: bool = True
     number: int = 0
+    is_forced: bool = False
 
 
 class OperationView:
     """One operation. Any number may follow it, each from the beginning.
 
-    ``kind`` and ``subjects`` say what it is about, where whoever asked for it said so.
+    ``kind`` and ``subjects`` say what it is about, where whoever asked for it said so. With ``is_forced`` what it stops
+    is killed at once.
     """
 
-    def __init__(self, operation_id: str, kind: str = "", subjects: Sequence[str] = ()) -> None:
+    def __init__(
+        self, operation_id: str, kind: str = "", subjects: Sequence[str] = (), *, is_forced: bool = False
+    ) -> None:
         self.operation_id = operation_id
         self.kind = kind
         self.subjects = tuple(subjects)
+        self.is_forced = is_forced
         self.results: list[Result] = []
         self.is_done = False
         self.parts: list[str] = []
@@ -95,13 +104,20 @@ class OperationHub:
         self._stored: OrderedDict[str, None] = OrderedDict()
         self._to_keep: set[str] = set()
         self._number = 0
+        self._hooks = HookOutputs()
 
     def __len__(self) -> int:
         """How many are not done."""
         return len(self._open)
 
     def begin(
-        self, operation_id: str, *, keep: bool = False, kind: str = "", subjects: Sequence[str] = ()
+        self,
+        operation_id: str,
+        *,
+        keep: bool = False,
+        kind: str = "",
+        subjects: Sequence[str] = (),
+        is_forced: bool = False,
     ) -> OperationView:
         """Follow an operation that is about to be asked for; the same again where it is followed already.
 
@@ -109,7 +125,7 @@ class OperationHub:
         """
         view = self.find(operation_id)
         if view is None:
-            view = self._open[operation_id] = OperationView(operation_id, kind, subjects)
+            view = self._open[operation_id] = OperationView(operation_id, kind, subjects, is_forced=is_forced)
             if keep:
                 self._to_keep.add(operation_id)
         return view
@@ -129,7 +145,7 @@ class OperationHub:
         records = [msgspec.msgpack.decode(data, type=OperationRecord) for data in stored.values()]
         for record in sorted(records, key=lambda record: record.number):
             operation_id, self._number = record.operation_id, record.number
-            view = OperationView(operation_id, record.kind, record.subjects)
+            view = OperationView(operation_id, record.kind, record.subjects, is_forced=record.is_forced)
             view.add(record.results, is_done=record.is_done)
             if record.is_done:
                 self._done[operation_id] = view
@@ -158,6 +174,12 @@ class OperationHub:
         """An operation that is under way, or lately was."""
         return self._open.get(operation_id) or self._done.get(operation_id)
 
+    def is_forced(self, workload_id: str) -> bool:
+        """Whether whoever waits for a workload's stop wants it killed at once."""
+        workload = self._core.workloads.get(workload_id)
+        view = None if workload is None else self._open.get(workload.stop_operation_id)
+        return view is not None and view.is_forced
+
     def under_way(self) -> list[OperationView]:
         """Those that are not done."""
         return list(self._open.values())
@@ -166,6 +188,38 @@ class OperationHub:
         """It was never asked for."""
         self._open.pop(operation_id, None)
         self._to_keep.discard(operation_id)
+
+    # -- what hooks print ---------------------------------------------------------------------------------------------
+
+    def hear(self, workload_id: str, output: HookOutput) -> None:
+        """Hooks of a workload have printed that: it is for the operation whose result comes next, if somebody waits."""
+        workload = self._core.workloads.get(workload_id)
+        if workload is None:
+            return
+        if workload.stop_operation_id or workload.rollout is not None or not workload.creation_answered:
+            self._hooks.add("", workload_id, output)
+
+    def hook_output(self, operation_id: str, workload_id: str) -> HookOutput:
+        """What hooks printed for a workload in an operation that has its result; nothing after a restart of the
+        service, or once newer output took all the room.
+        """
+        return self._hooks.get(operation_id, workload_id)
+
+    def hand_on(self, operation_id: str, workload_id: str) -> None:
+        """What an operation has of a workload's hooks belongs to the next one about it."""
+        self._hooks.add("", workload_id, self._hooks.pop(operation_id, workload_id))
+
+    def _hand_over(self, staged: Mapping[str, Sequence[Result]]) -> None:
+        """What was heard belongs to the operations that have a result now."""
+        if not self._hooks:
+            return
+        told = [(operation_id, result) for operation_id, results in staged.items() for result in results]
+        told = [(operation_id, result) for operation_id, result in told if result.outcome not in _WITHOUT_HOOKS]
+        for operation_id, result in told:
+            if operation_id in self._open:
+                self._hooks.add(operation_id, result.subject, self._hooks.get("", result.subject))
+        for _, result in told:
+            self._hooks.pop("", result.subject)
 
     # -- the driver's observers ---------------------------------------------------------------------------------------
 
@@ -179,6 +233,7 @@ class OperationHub:
                 results = staged.setdefault(command.operation_id, [])
                 if command.outcome != "done":
                     results.append(self._result(command))
+        self._hand_over(staged)
         for operation_id, results in staged.items():
             view = self._open.get(operation_id)
             if view is None or operation_id not in self._to_keep:
@@ -221,7 +276,7 @@ class OperationHub:
         self._number += 1
         record = OperationRecord(
             operation_id=view.operation_id, results=results, kind=view.kind, subjects=view.subjects, is_done=is_done,
-            number=self._number,
+            number=self._number, is_forced=view.is_forced,
         )  # fmt: skip
         return Record("operations", view.operation_id, msgspec.msgpack.encode(record))
 

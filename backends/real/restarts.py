@@ -50,8 +50,11 @@ class Restarts:
         if workload is not None and workload.state is not State.STOPPED:
             stop = cluster.operations.find(stop_id)
             if stop is None:
-                stop = await cluster.ask(stop_id, StopRequested(workload_id=workload_id, operation_id=stop_id))
+                asked = StopRequested(workload_id=workload_id, operation_id=stop_id)
+                # Only what is kept is still forced after a crash.
+                stop = await cluster.ask(stop_id, asked, keep=view.is_forced, is_forced=view.is_forced)
             await stop.done()
+            cluster.operations.hand_on(stop_id, workload_id)
             workload = cluster.core.workloads.get(workload_id)
         if workload is None or workload.state is not State.STOPPED:
             state = "there is none of that id" if workload is None else f"it is {workload.state}"

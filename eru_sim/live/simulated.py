@@ -9,6 +9,7 @@ from itertools import groupby
 from backends.real.clock import Clock
 from backends.real.engines.base import Engine
 from backends.real.gateway import Found, Report, Survey
+from backends.real.hook_output import HookOutput
 from backends.sim.engine import Service, SimulatedEngine
 from scheduler.commands import AnyCommand
 from scheduler.events import (
@@ -41,6 +42,10 @@ class SimulatedGateway:
         self._nodes: dict[str, Engine | None] = {}
         self.on_gap: Callable[[], object] = lambda: None
         """Never called: whoever simulates misses nothing."""
+        self.on_hook_output: Callable[[str, HookOutput], object] = lambda workload_id, output: None
+        """Never called: nothing runs inside what is simulated, hooks neither."""
+        self.is_forced: Callable[[str], bool] = lambda workload_id: False
+        """Never called: how long a stop takes is the model's."""
 
     def set_engine(self, node_id: str, engine: Engine) -> None:
         """See `backends.real.cluster.NodeGateway`."""

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 from backends.real.engines.base import Capability, EngineInfo, Instance, InstanceSpec, Unsupported
+from backends.real.hook_output import HookSink
 from backends.real.nodes import Endpoint
 
 
@@ -44,7 +45,7 @@ class SimulatedNode:
         """See `Engine.instances`: what runs here is the gateway's to say."""
         return []
 
-    async def start(self, spec: InstanceSpec) -> Instance:
+    async def start(self, spec: InstanceSpec, *, hook_output: HookSink | None = None) -> Instance:
         """Not to be called: the gateway starts."""
         raise Unsupported("start: a simulated node starts by its gateway")
 

@@ -206,6 +206,32 @@ def test_control_of_workloads(live: Live) -> None:
     assert live("workload", "wait", first, "--timeout", "20s").code == 1
 
 
+def test_what_hooks_print_is_on_stderr_and_force_leaves_them_out(live: Live, tmp_path: Path) -> None:
+    spec = tmp_path / "hooked.yaml"
+    hook = {"after_start": ["echo up", "err \x1b[31m"], "before_stop": ["echo down"]}
+    spec.write_text(yaml.safe_dump({"appname": "shop", "entrypoints": {"web": {"cmd": "sleep 9", "hook": hook}}}))
+    place = ("--pool", live.pool, "--entry", "web", "--image", "busybox", "--after-create", "echo made")
+    ran = live.ok("workload", "deploy", spec, *place, "-o", "json")
+    (row,) = json.loads(ran.out)
+    name = row["subject"]
+    assert row["hook_output"] == "made\nup\n\x1b[31m\n"
+    assert ran.err.splitlines() == [f"{name}: made", f"{name}: up", f"{name}: \\x1b[31m"]
+    assert live.ok("workload", "restart", name).err.splitlines()[:2] == [f"{name}: down", f"{name}: up"]
+    for command in (("stop", name, "--force"), ("start", name), ("restart", name, "-f"), ("rm", "--force", name)):
+        assert "down" not in live.ok("workload", *command).err, command
+
+
+def test_debug_leaves_the_log_driver_to_the_engine(live: Live, tmp_path: Path) -> None:
+    spec = tmp_path / "logged.yaml"
+    entry = {"cmd": "sleep 9", "log": {"type": "none", "config": {"tag": "x"}}}
+    spec.write_text(yaml.safe_dump({"appname": "shop", "entrypoints": {"web": entry}}))
+    for options, log in (((), "none"), (("--debug",), "")):
+        place = ("--pool", live.pool, "--entry", "web", "--image", "busybox", *options)
+        (row,) = live.data("workload", "deploy", spec, *place)
+        template = live.data("workload", "get", row["subject"], "--template")["template"]
+        assert (template["log"], bool(template["log_options"])) == (log, bool(log))
+
+
 def test_dissociate_a_whole_node(live: Live) -> None:
     ids = live.deploy("--count", 2, "--node", f"{live.pool}-2")
     told = live.data("workload", "dissociate", "--node", f"{live.pool}-2")

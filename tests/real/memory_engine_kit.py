@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import posixpath
+import shlex
 import tarfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, get_args
@@ -27,7 +28,8 @@ from backends.real.engines.base import (
     Usage,
     instance_name,
 )
-from backends.real.template import File
+from backends.real.hook_output import HookSink
+from backends.real.template import File, Hooks
 
 Key = tuple[str, int]
 
@@ -152,8 +154,9 @@ class Box:
 
 
 class MemoryEngine:
-    """As `Engine`. ``delay`` and ``stop_delay`` are how long a start and a stop take. The image "broken" cannot be
-    started, and where it ``refuses`` none can.
+    """As `Engine`. ``delay`` and ``stop_delay`` are how long a start and a stop take; a stop that does not kill at once
+    takes ``polite_delay`` more. The image "broken" cannot be started, and where it ``refuses`` none can. Hooks are
+    commands of `Process`.
     """
 
     capabilities: frozenset[Capability] = frozenset(get_args(Capability))
@@ -166,6 +169,7 @@ class MemoryEngine:
         self.is_up = True
         self.delay = 0.0
         self.stop_delay = 0.0
+        self.polite_delay = 0.0
         self.refuses = False
         self.sessions: list[MemorySession] = []
         self.pulled: list[str] = ["busybox"]
@@ -192,13 +196,16 @@ class MemoryEngine:
         if not self.is_up:
             raise Unreachable(f"node {self.node_id} does not answer")
 
-    async def start(self, spec: InstanceSpec) -> Instance:
+    async def start(self, spec: InstanceSpec, *, hook_output: HookSink | None = None) -> Instance:
         self._check()
         await asyncio.sleep(self.delay)
         key = (spec.workload_id, spec.generation)
         if spec.image == "broken" or self.refuses:
             raise EngineError(f"no such image: {spec.image}")
         if key not in self.boxes:
+            hooks = spec.template.hooks
+            await self._run_hooks(hooks, hooks.after_create if spec.generation == 1 else (), hook_output)
+            await self._run_hooks(hooks, hooks.after_start, hook_output)
             older = [one for one in self.boxes if one[0] == spec.workload_id]
             box = Box(spec)
             if older:
@@ -208,6 +215,15 @@ class MemoryEngine:
             task = asyncio.create_task(self._follow(key, box))
             self._tasks.add(task)
         return self._instance(key)
+
+    async def _run_hooks(self, hooks: Hooks, commands: Sequence[str], hook_output: HookSink | None) -> None:
+        for command in commands:
+            process = Process(shlex.split(command))
+            async for chunk in process.output():
+                if hook_output is not None:
+                    hook_output(chunk.data)
+            if process.exit_code and hooks.force:
+                raise EngineError(f"hook {command!r}: exit code {process.exit_code}")
 
     async def _follow(self, key: Key, box: Box) -> None:
         exit_code = await box.process.wait()
@@ -241,13 +257,24 @@ class MemoryEngine:
             labels=box.spec.labels,
         )
 
-    async def stop(self, workload_id: str, generation: int, *, keep: bool, grace_ns: int | None = None) -> int | None:
+    async def stop(
+        self,
+        workload_id: str,
+        generation: int,
+        *,
+        keep: bool,
+        grace_ns: int | None = None,
+        hook_output: HookSink | None = None,
+    ) -> int | None:
         self._check()
-        await asyncio.sleep(self.stop_delay)
+        await asyncio.sleep(self.stop_delay if grace_ns == 0 else self.stop_delay + self.polite_delay)
         key = (workload_id, generation)
         box = self.boxes.get(key)
         if box is None:
             return None
+        if box.process.exit_code is None and grace_ns != 0:
+            hooks = box.spec.template.hooks
+            await self._run_hooks(hooks, hooks.before_stop, hook_output)
         if keep:
             box.process.end(137)
         else:

@@ -358,3 +358,44 @@ def test_control_networks_and_images_in_docker(tmp_path, testbed_nodes, core_id)
             await node.all("RemoveImage", {"podname": "pool", "images": ["rpc-built:1"]})
 
     run(test, 120.0)
+
+
+def test_hooks_and_force_in_docker(tmp_path, testbed_nodes, core_id):
+    async def test():
+        async with docker_world(tmp_path, testbed_nodes[:1], core_id) as node:
+            flood = "head -c 200000 /dev/zero | tr '\\0' x"
+            hook = {"after_start": ["echo up; echo oops >&2", flood], "before_stop": ["echo down $GREETING"]}
+            fields = {"after_create": ["echo made"], "env": ["GREETING=hello"], "debug": True}
+            entry = {"hook": hook, "log": {"type": "none"}}
+            (created,) = await node.all("CreateWorkload", deployment(entrypoint=entry, **fields))
+            workload_id, printed = created["id"], data_of({"data": created["hook"]})
+            assert created["error"] == ""
+            lines = printed.split(b"\n")
+            assert sorted(lines[:3]) == [b"made", b"oops", b"up"]
+            assert len(printed) < 66_000
+            assert lines[-2] == b"[cut after 65536 bytes]"
+            (inside,) = containers(testbed_nodes, core_id).values()
+            assert inside["HostConfig"]["LogConfig"]["Type"] != "none"
+
+            async def control(what, **fields):
+                (message,) = await node.all("ControlWorkload", {"IDs": [workload_id], "type": what, **fields})
+                assert message["error"] == ""
+                return data_of({"data": message["hook"]})
+
+            assert await control("stop") == b"down hello\n"
+            assert (await control("start")).startswith((b"up\n", b"oops\n"))
+            assert await control("stop", force=True) == b""
+            (inside,) = containers(testbed_nodes, core_id).values()
+            assert (inside["State"]["Status"], inside["State"]["ExitCode"]) == ("exited", 137)
+            assert (await control("restart")).startswith((b"up\n", b"oops\n"))
+            assert b"down" not in await control("restart", force=True)
+            (removed,) = await node.all("RemoveWorkload", {"IDs": [workload_id], "force": True})
+            assert (removed["success"], removed["hook"]) == (True, "")
+
+            failing = {"hook": {"after_start": ["echo half", "exit 3"], "force": True}}
+            (failed,) = await node.all("CreateWorkload", deployment(entrypoint=failing))
+            assert "exit code 3" in failed["error"]
+            assert data_of({"data": failed["hook"]}) == b"half\n"
+            assert containers(testbed_nodes, core_id) == {}
+
+    run(test, 120.0)

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from backends.real.hook_output import HookSink
 from backends.real.template import File, Template
 
 LABEL_CORE = "eru.core"
@@ -189,21 +190,30 @@ class Engine(Protocol):
     async def ping(self) -> None:
         """Return within a second or two, or raise `Unreachable`."""
 
-    async def start(self, spec: InstanceSpec) -> Instance:
+    async def start(self, spec: InstanceSpec, *, hook_output: HookSink | None = None) -> Instance:
         """Make sure that this generation has been started, and return it as it is then; idempotent.
 
         It runs: nothing. It ran and has ended: nothing, it is returned as ended. It was made and never started: it is
         started. An older generation of the workload that was kept becomes this one; an older one that runs is an error.
         Otherwise it is created (the image pulled as the template says), gets its files, and is started; the hooks
         ``after_create`` and ``after_start`` follow. A start that was cut short is brought to its end. On an error
-        nothing of it is left on the node; what was kept is as it was before.
+        nothing of it is left on the node; what was kept is as it was before. What hooks print goes to ``hook_output``,
+        also where the start fails.
         """
 
-    async def stop(self, workload_id: str, generation: int, *, keep: bool, grace_ns: int | None = None) -> int | None:
+    async def stop(
+        self,
+        workload_id: str,
+        generation: int,
+        *,
+        keep: bool,
+        grace_ns: int | None = None,
+        hook_output: HookSink | None = None,
+    ) -> int | None:
         """Stop this generation and, unless ``keep``, remove it with its anonymous volumes; return its exit code.
 
         Asks politely, kills after ``grace_ns`` (None: as its template said); 0 kills at once, and runs no hook. None,
-        and no error, where there is no such instance.
+        and no error, where there is no such instance. What hooks print goes to ``hook_output``.
         """
 
     async def update(

@@ -66,6 +66,7 @@ from backends.real.engines.docker_records import (
     usage_of,
 )
 from backends.real.engines.docker_sessions import ConsoleSession, ExecSession
+from backends.real.hook_output import HookSink
 from backends.real.meta import LABEL_ERU
 from backends.real.template import File, Template, digest
 
@@ -146,7 +147,7 @@ class DockerEngine:
 
     # -- start --------------------------------------------------------------------------------------------------------
 
-    async def start(self, spec: InstanceSpec) -> Instance:
+    async def start(self, spec: InstanceSpec, *, hook_output: HookSink | None = None) -> Instance:
         """See `Engine.start`.
 
         An instance that was kept, and whose start as the next generation fails, is as it was before; nothing is left of
@@ -161,12 +162,12 @@ class DockerEngine:
                 if record.instance.generation > spec.generation:
                     raise EngineError(f"generation {record.instance.generation} of {spec.workload_id} is there already")
                 if record.instance.generation == spec.generation:
-                    return await self._go_on(spec, record)
+                    return await self._go_on(spec, record, hook_output)
                 older.append(record)
             kept = await self._clear(spec, older)
             if kept is not None:
-                return await self._take_over(spec, kept)
-            return await self._create(spec, body)
+                return await self._take_over(spec, kept, hook_output)
+            return await self._create(spec, body, hook_output)
 
     async def _generations(self, workload_id: str) -> list[Record]:
         """What there is of a workload, the latest generation first."""
@@ -200,21 +201,22 @@ class DockerEngine:
                 await self._remove(instance.engine_id)
         return kept
 
-    async def _go_on(self, spec: InstanceSpec, record: Record) -> Instance:
+    async def _go_on(self, spec: InstanceSpec, record: Record, hook_output: HookSink | None) -> Instance:
         """Bring to an end what was begun before."""
         instance = record.instance
         if record.is_started:
             if record.started_before_ns is None:
                 return instance
             if instance.state == "running":
-                await self._after_start(spec, instance.engine_id, is_first=record.started_before_ns == 0)
+                is_first = record.started_before_ns == 0
+                await self._after_start(spec, instance.engine_id, hook_output, is_first=is_first)
             await self._rename(instance.engine_id, instance_name(spec.workload_id, spec.generation))
             return await self._inspect(instance.engine_id)
         if record.started_before_ns:
-            return await self._restart(spec, record)
-        return await self._first_start(spec, instance.engine_id)
+            return await self._restart(spec, record, hook_output)
+        return await self._first_start(spec, instance.engine_id, hook_output)
 
-    async def _create(self, spec: InstanceSpec, body: Mapping[str, Any]) -> Instance:
+    async def _create(self, spec: InstanceSpec, body: Mapping[str, Any], hook_output: HookSink | None) -> Instance:
         name = instance_name(spec.workload_id, spec.generation)
         if _start_hooks(spec.template):
             name = starting_name(spec.workload_id, spec.generation)
@@ -227,14 +229,14 @@ class DockerEngine:
                 raise
             await self._pull(spec.image)
             made = await self._api.call("POST", "/containers/create", params={"name": name}, body=body)
-        return await self._first_start(spec, made["Id"])
+        return await self._first_start(spec, made["Id"], hook_output)
 
     async def _pull(self, image: str) -> None:
         async with contextlib.aclosing(self.pull_image(image)) as progress:
             async for _ in progress:
                 pass
 
-    async def _first_start(self, spec: InstanceSpec, container: str) -> Instance:
+    async def _first_start(self, spec: InstanceSpec, container: str, hook_output: HookSink | None) -> Instance:
         """Start what has been created; without success nothing is left."""
         try:
             for network, address in config.more_networks(spec.template).items():
@@ -243,14 +245,14 @@ class DockerEngine:
                 await self._put(container, "/", archive(spec.template.files))
             await self._api.call("POST", f"/containers/{container}/start")
             if _start_hooks(spec.template):
-                await self._after_start(spec, container, is_first=True)
+                await self._after_start(spec, container, hook_output, is_first=True)
                 await self._rename(container, instance_name(spec.workload_id, spec.generation))
             return await self._inspect(container)
         except BaseException:
             await _in_any_case(self._remove(container))
             raise
 
-    async def _take_over(self, spec: InstanceSpec, kept: Record) -> Instance:
+    async def _take_over(self, spec: InstanceSpec, kept: Record, hook_output: HookSink | None) -> Instance:
         """Make an instance that was kept the next generation."""
         arguments = config.parse_arguments(await self._whole(spec.engine_args, kept.host))
         self._check_changeable(arguments, kept)
@@ -258,12 +260,12 @@ class DockerEngine:
         name = starting_name(spec.workload_id, spec.generation, started_before_ns)
         await self._rename(kept.instance.engine_id, name)
         try:
-            return await self._restart(spec, kept._replace(started_before_ns=started_before_ns))
+            return await self._restart(spec, kept._replace(started_before_ns=started_before_ns), hook_output)
         except BaseException:
             await _in_any_case(self._give_back(kept))
             raise
 
-    async def _restart(self, spec: InstanceSpec, record: Record) -> Instance:
+    async def _restart(self, spec: InstanceSpec, record: Record, hook_output: HookSink | None) -> Instance:
         """Start what was taken over and has its new name."""
         container = record.instance.engine_id
         arguments = config.parse_arguments(await self._whole(spec.engine_args, record.host))
@@ -274,7 +276,7 @@ class DockerEngine:
             instance = await self._inspect(container)
             if instance.state == "running" and self._has_live_io:
                 self._set_io_limits(instance, self._io_limits(instance), _by_number(arguments.io_limits or {}))
-        await self._after_start(spec, container, is_first=False)
+        await self._after_start(spec, container, hook_output, is_first=False)
         await self._rename(container, instance_name(spec.workload_id, spec.generation))
         return await self._inspect(container)
 
@@ -285,20 +287,24 @@ class DockerEngine:
         await self._without_restarts(container)
         await self._rename(container, kept.instance.name)
 
-    async def _after_start(self, spec: InstanceSpec, container: str, *, is_first: bool) -> None:
+    async def _after_start(
+        self, spec: InstanceSpec, container: str, hook_output: HookSink | None, *, is_first: bool
+    ) -> None:
         hooks = spec.template.hooks
         if is_first:
-            await self._run_hooks(container, "after_create", hooks.after_create, force=hooks.force)
-        await self._run_hooks(container, "after_start", hooks.after_start, force=hooks.force)
+            await self._run_hooks(container, "after_create", hooks.after_create, hook_output, force=hooks.force)
+        await self._run_hooks(container, "after_start", hooks.after_start, hook_output, force=hooks.force)
 
-    async def _run_hooks(self, container: str, kind: str, commands: Sequence[str], *, force: bool) -> None:
+    async def _run_hooks(
+        self, container: str, kind: str, commands: Sequence[str], hook_output: HookSink | None, *, force: bool
+    ) -> None:
         """Run commands one after the other by the container's shell. With ``force`` EngineError for the first that
         fails; without it the rest is run.
         """
         for number, command in enumerate(commands, start=1):
             try:
                 async with asyncio.timeout(_HOOKS_S):
-                    code = await self._run_inside(container, ("/bin/sh", "-c", command))
+                    code = await self._run_inside(container, ("/bin/sh", "-c", command), hook_output)
                 problem = f"exit code {code}" if code else ""
             except TimeoutError:
                 problem = f"no end within {_HOOKS_S:.0f} s"
@@ -311,11 +317,12 @@ class DockerEngine:
             if problem and force:
                 raise EngineError(f"hook {kind} {number} of {len(commands)}: {problem}")
 
-    async def _run_inside(self, container: str, command: Sequence[str]) -> int:
+    async def _run_inside(self, container: str, command: Sequence[str], output: HookSink | None) -> int:
         session = await self._open_exec(container, {"Cmd": list(command)}, has_tty=False, takes_input=False)
         try:
-            async for _ in session.output():
-                pass
+            async for chunk in session.output():
+                if output is not None:
+                    output(chunk.data)
             return await session.exit_code()
         finally:
             await session.close()
@@ -328,7 +335,15 @@ class DockerEngine:
 
     # -- stop ---------------------------------------------------------------------------------------------------------
 
-    async def stop(self, workload_id: str, generation: int, *, keep: bool, grace_ns: int | None = None) -> int | None:
+    async def stop(
+        self,
+        workload_id: str,
+        generation: int,
+        *,
+        keep: bool,
+        grace_ns: int | None = None,
+        hook_output: HookSink | None = None,
+    ) -> int | None:
         """See `Engine.stop`. Docker waits in whole seconds, rounded up."""
         record = await self._find(workload_id, generation)
         if record is None:
@@ -338,7 +353,8 @@ class DockerEngine:
         try:
             if record.instance.state in ("running", "paused"):
                 if record.instance.state == "running" and grace_ns > 0:
-                    await self._run_hooks(container, "before_stop", rules.before_stop, force=rules.force)
+                    commands = rules.before_stop
+                    await self._run_hooks(container, "before_stop", commands, hook_output, force=rules.force)
                 await self._end(container, grace_ns)
                 record = record_of(await self._api.call("GET", f"/containers/{container}/json"))
             if keep:

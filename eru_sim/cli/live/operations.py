@@ -12,7 +12,7 @@ from eru_sim.cli.answer import Answer
 from eru_sim.cli.live.failures import ServiceError
 from eru_sim.cli.live.listing import Column, Record, listing
 from eru_sim.cli.live.plain import plain
-from eru_sim.output import one_line
+from eru_sim.output import one_line, printable
 
 if TYPE_CHECKING:
     from eru_sim.cli.live.service import Service
@@ -31,7 +31,17 @@ _ATTEMPTS = 5
 
 
 async def results(service: Service, operation: Any) -> list[Record]:
-    """Wait for an operation's end and return its results, each with the operation's id. Progress goes to stderr."""
+    """Wait for an operation's end and return its results, each with the operation's id. Progress goes to stderr, and so
+    does what hooks printed, behind the name of its workload.
+    """
+    records = await _results(service, operation)
+    for record in records:
+        for line in record["hook_output"].splitlines():
+            print(printable(f"{record['subject']}: {line}"), file=sys.stderr)
+    return records
+
+
+async def _results(service: Service, operation: Any) -> list[Record]:
     if operation.is_done:
         return [_record(operation.operation_id, result) for result in operation.results]
     found: list[Record] = []
@@ -59,7 +69,8 @@ async def all_results(service: Service, operations: Sequence[Any]) -> list[Recor
 
 
 def _record(operation_id: str, result: Any) -> dict[str, Any]:
-    return {**plain(result), "operation_id": operation_id}
+    printed = result.hook_output.decode(errors="replace")
+    return {**plain(result), "hook_output": printed, "operation_id": operation_id}
 
 
 def _progress(record: Record, count: int) -> None:

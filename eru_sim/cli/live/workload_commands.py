@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 app = group("Workloads, which Eru calls containers too: deploy, change, look into, remove.")
 
+Force = Annotated[
+    bool, typer.Option("-f", "--force", help="Kill them at once: without their grace period and their hooks.")
+]
+
 _ENDED = {"completed", "failed", "killed", "rejected", "lost", "dissociated"}
 
 
@@ -426,21 +430,27 @@ async def start(service: Service, ids: WorkloadArguments, wait: Wait = True, out
 
 
 @command(app, "stop", example="eru workload stop shop-web-1f2e/0")
-async def stop(service: Service, ids: WorkloadArguments, wait: Wait = True, output: Output = "table") -> Answer:
+async def stop(
+    service: Service, ids: WorkloadArguments, force: Force = False, wait: Wait = True, output: Output = "table"
+) -> Answer:
     """Stop workloads; they keep their place and what they hold."""
-    return await _each(service, output, "StopWorkloads", pb.StopWorkloadsRequest(workload_ids=ids), wait)
+    return await _each(service, output, "StopWorkloads", pb.StopWorkloadsRequest(workload_ids=ids, force=force), wait)
 
 
 @command(app, "restart", example="eru workload restart shop-web-1f2e/0")
-async def restart(service: Service, ids: WorkloadArguments, wait: Wait = True, output: Output = "table") -> Answer:
+async def restart(
+    service: Service, ids: WorkloadArguments, force: Force = False, wait: Wait = True, output: Output = "table"
+) -> Answer:
     """Stop workloads and start them again in place."""
-    return await _each(service, output, "RestartWorkloads", pb.RestartWorkloadsRequest(workload_ids=ids), wait)
+    request = pb.RestartWorkloadsRequest(workload_ids=ids, force=force)
+    return await _each(service, output, "RestartWorkloads", request, wait)
 
 
 @command(app, "rm", "remove", example="eru workload rm shop-web-1f2e/0 shop-web-1f2e/1")
 async def remove(
     service: Service,
     ids: WorkloadArguments,
+    force: Force = False,
     step: Annotated[int, typer.Option("--step", metavar="N", min=0, help="So many at a time; 0 for all at once.")] = 0,
     wait: Wait = True,
     output: Output = "table",
@@ -449,7 +459,7 @@ async def remove(
     size = step or len(ids)
     answers = []
     for first in range(0, len(ids), size):
-        request = pb.RemoveWorkloadsRequest(workload_ids=ids[first : first + size])
+        request = pb.RemoveWorkloadsRequest(workload_ids=ids[first : first + size], force=force)
         answers.append(await _each(service, output, "RemoveWorkloads", request, wait))
         if not answers[-1].ok:
             break

@@ -59,9 +59,9 @@ class Context:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
-    async def ask_one(self, event: AnyEvent) -> Result:
-        """Ask one thing about one workload; wait for its answer."""
-        view = await self.cluster.ask(operation_of(event), event)
+    async def ask_one(self, event: AnyEvent, *, is_forced: bool = False) -> Result:
+        """Ask one thing about one workload; wait for its answer. ``is_forced`` as in `LiveCluster.ask`."""
+        view = await self.cluster.ask(operation_of(event), event, is_forced=is_forced)
         results = await view.done()
         return results[-1]
 

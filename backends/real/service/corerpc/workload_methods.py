@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -46,6 +46,13 @@ from scheduler.workload import Workload
 SECOND_NS = 1_000_000_000
 _TTL_SECONDS_MAX = 10**9
 _EXTENSION_BYTES_MAX = 1 << 20
+
+
+class _Answer(NamedTuple):
+    """Why something did not come to what was wanted, "" where it did; and what hooks printed."""
+
+    error: str = ""
+    hook: bytes = b""
 
 
 class WorkloadMethods(Methods):
@@ -194,6 +201,7 @@ class WorkloadMethods(Methods):
         async for result in view:
             place += 1
             message = await self._created(result, asked.template)
+            message.hook = self.cluster.operations.hook_output(view.operation_id, result.subject).whole
             yield Last(message) if view.is_done and place == len(view.results) else message
 
     async def deploy(self, asked: Deployment, on_exit: OnExit) -> OperationView:
@@ -331,16 +339,17 @@ class WorkloadMethods(Methods):
             result = (await view.done())[-1]
         except REFUSALS as error:
             return pb.ReplaceWorkloadMessage(error=str(error), remove=pb.RemoveWorkloadMessage(id=workload_id))
+        printed = self.cluster.operations.hook_output(operation_id, workload_id)
+        removed = pb.RemoveWorkloadMessage(id=workload_id, hook=printed.stop.decode(errors="replace"))
         if result.outcome != "replaced":
-            why = result.detail or f"it is {result.outcome}"
-            return pb.ReplaceWorkloadMessage(error=why, remove=pb.RemoveWorkloadMessage(id=workload_id))
-        return pb.ReplaceWorkloadMessage(
-            create=await self.created_message(workload, template),
-            remove=pb.RemoveWorkloadMessage(id=workload_id, success=True),
-        )
+            return pb.ReplaceWorkloadMessage(error=result.detail or f"it is {result.outcome}", remove=removed)
+        removed.success = True
+        created = await self.created_message(workload, template)
+        created.hook = printed.start
+        return pb.ReplaceWorkloadMessage(create=created, remove=removed)
 
     def RemoveWorkload(self, request: pb.RemoveWorkloadOptions, call: Call) -> AsyncIterator[pb.RemoveWorkloadMessage]:
-        """Remove workloads; what runs only with ``force``."""
+        """Remove workloads; what runs only with ``force``: it is killed at once, and no hook runs."""
 
         async def one(workload_id: str) -> AsyncIterator[pb.RemoveWorkloadMessage]:
             yield await self._remove(workload_id, force=request.force)
@@ -352,22 +361,14 @@ class WorkloadMethods(Methods):
             workload = self.cluster.workload(workload_id)
             if workload.state is State.RUNNING and not force:
                 return pb.RemoveWorkloadMessage(id=workload_id, hook="it is running: stop it first, or use force")
-            await self._kill(workload)
             operation_id = self.cluster.new_operation_id()
-            result = await self.context.ask_one(RemovalRequested(workload_id=workload_id, operation_id=operation_id))
+            event = RemovalRequested(workload_id=workload_id, operation_id=operation_id)
+            result = await self.context.ask_one(event, is_forced=force)
         except REFUSALS as error:
             return pb.RemoveWorkloadMessage(id=workload_id, hook=str(error))
         is_gone = workload_id not in self.cluster.core.workloads
-        return pb.RemoveWorkloadMessage(id=workload_id, success=is_gone, hook="" if is_gone else result.detail)
-
-    async def _kill(self, workload: Workload) -> None:
-        """End at once what is to be removed by force: nobody is asked politely, no hook runs. It is only stopped by
-        that; where it cannot be, the removal itself decides.
-        """
-        if workload.state is State.RUNNING and workload.spec.on_exit == "hold":
-            with contextlib.suppress(*REFUSALS):
-                place = self.cluster.instance(workload.workload_id)
-                await place.engine.stop(place.workload_id, place.generation, keep=True, grace_ns=0)
+        printed = self.cluster.operations.hook_output(operation_id, workload_id).whole.decode(errors="replace")
+        return pb.RemoveWorkloadMessage(id=workload_id, success=is_gone, hook=printed if is_gone else result.detail)
 
     def DissociateWorkload(
         self, request: pb.DissociateWorkloadOptions, call: Call
@@ -378,15 +379,17 @@ class WorkloadMethods(Methods):
             return DissociateRequested(workload_id=workload_id, operation_id=operation_id)
 
         async def one(workload_id: str) -> AsyncIterator[pb.DissociateWorkloadMessage]:
-            error = await self._ask(workload_id, event, "dissociated")
-            yield pb.DissociateWorkloadMessage(id=workload_id, error=error)
+            answer = await self._ask(workload_id, event, "dissociated")
+            yield pb.DissociateWorkloadMessage(id=workload_id, error=answer.error)
 
         return self.context.merged(one(workload_id) for workload_id in _ids(request.IDs))
 
     def ControlWorkload(
         self, request: pb.ControlWorkloadOptions, call: Call
     ) -> AsyncIterator[pb.ControlWorkloadMessage]:
-        """Start, stop, restart, suspend or resume workloads."""
+        """Start, stop, restart, suspend or resume workloads. With ``force`` what is stopped is killed at once, without
+        its hooks.
+        """
         control = {
             "start": self._start,
             "stop": self._stop,
@@ -399,37 +402,40 @@ class WorkloadMethods(Methods):
 
         async def one(workload_id: str) -> AsyncIterator[pb.ControlWorkloadMessage]:
             try:
-                error = await control(workload_id)
+                answer = await control(workload_id, request.force)
             except REFUSALS as refusal:
-                error = str(refusal)
-            yield pb.ControlWorkloadMessage(id=workload_id, error=error)
+                answer = _Answer(str(refusal))
+            yield pb.ControlWorkloadMessage(id=workload_id, error=answer.error, hook=answer.hook)
 
         return self.context.merged(one(workload_id) for workload_id in _ids(request.IDs))
 
-    async def _start(self, workload_id: str) -> str:
+    async def _start(self, workload_id: str, force: bool) -> _Answer:
         return await self._ask(
             workload_id, lambda one, operation: StartRequested(workload_id=one, operation_id=operation), "running"
         )
 
-    async def _stop(self, workload_id: str) -> str:
+    async def _stop(self, workload_id: str, force: bool) -> _Answer:
         return await self._ask(
-            workload_id, lambda one, operation: StopRequested(workload_id=one, operation_id=operation), "stopped"
+            workload_id,
+            lambda one, operation: StopRequested(workload_id=one, operation_id=operation),
+            "stopped",
+            is_forced=force,
         )
 
-    async def _restart(self, workload_id: str) -> str:
-        (view,) = await self.cluster.restart({self.cluster.new_operation_id(): workload_id})
-        result = (await view.done())[-1]
-        return "" if result.outcome == "running" else result.detail or f"it is {result.outcome}"
+    async def _restart(self, workload_id: str, force: bool) -> _Answer:
+        operation_id = self.cluster.new_operation_id()
+        (view,) = await self.cluster.restart({operation_id: workload_id}, is_forced=force)
+        return self._answer(operation_id, workload_id, (await view.done())[-1], "running")
 
-    async def _suspend(self, workload_id: str) -> str:
+    async def _suspend(self, workload_id: str, force: bool) -> _Answer:
         place = self.cluster.instance(workload_id)
         await place.engine.pause(place.workload_id, place.generation)
-        return ""
+        return _Answer()
 
-    async def _resume(self, workload_id: str) -> str:
+    async def _resume(self, workload_id: str, force: bool) -> _Answer:
         place = self.cluster.instance(workload_id)
         await place.engine.resume(place.workload_id, place.generation)
-        return ""
+        return _Answer()
 
     async def ReallocResource(self, request: pb.ReallocOptions, call: Call) -> pb.ReallocResourceMessage:
         """Give a workload more or less, in place."""
@@ -463,14 +469,21 @@ class WorkloadMethods(Methods):
         """Whether it is still there after a wait."""
         return workload.workload_id in self.cluster.core.workloads
 
-    async def _ask(self, workload_id: str, event: Callable[[str, str], AnyEvent], wanted: str) -> str:
-        """Ask something about one workload; why it did not come to what was wanted, "" where it did."""
+    async def _ask(
+        self, workload_id: str, event: Callable[[str, str], AnyEvent], wanted: str, *, is_forced: bool = False
+    ) -> _Answer:
+        """Ask something about one workload."""
+        operation_id = self.cluster.new_operation_id()
         try:
             self.cluster.workload(workload_id)
-            result = await self.context.ask_one(event(workload_id, self.cluster.new_operation_id()))
+            result = await self.context.ask_one(event(workload_id, operation_id), is_forced=is_forced)
         except REFUSALS as error:
-            return str(error)
-        return "" if result.outcome == wanted else result.detail or f"it is {result.outcome}"
+            return _Answer(str(error))
+        return self._answer(operation_id, workload_id, result, wanted)
+
+    def _answer(self, operation_id: str, workload_id: str, result: Result, wanted: str) -> _Answer:
+        error = "" if result.outcome == wanted else result.detail or f"it is {result.outcome}"
+        return _Answer(error, self.cluster.operations.hook_output(operation_id, workload_id).whole)
 
 
 def _ids(given: Sequence[str]) -> list[str]:

@@ -129,7 +129,7 @@ class PlacingMethods(Methods):
         view = self._view(request.operation_id)
         call.is_watch = True
         async for result in view:
-            yield pb.OperationUpdate(result=writing.result(result))
+            yield pb.OperationUpdate(result=writing.result(self.cluster, view, result))
         yield Last(pb.OperationUpdate(is_done=True))
 
     async def CancelOperation(self, request: pb.CancelOperationRequest, call: Call) -> pb.Operation:

@@ -92,11 +92,11 @@ class WorkloadMethods(Methods):
 
     async def RemoveWorkloads(self, request: pb.RemoveWorkloadsRequest, call: Call) -> pb.Operations:
         """Whatever their state."""
-        return await self._each(request, call, "remove", RemovalRequested)
+        return await self._each(request, call, "remove", RemovalRequested, is_forced=request.force)
 
     async def StopWorkloads(self, request: pb.StopWorkloadsRequest, call: Call) -> pb.Operations:
         """They keep what they hold."""
-        return await self._each(request, call, "stop", StopRequested)
+        return await self._each(request, call, "stop", StopRequested, is_forced=request.force)
 
     async def StartWorkloads(self, request: pb.StartWorkloadsRequest, call: Call) -> pb.Operations:
         """What was stopped."""
@@ -106,10 +106,12 @@ class WorkloadMethods(Methods):
         """They go on without us."""
         return await self._each(request, call, "dissociate", DissociateRequested)
 
-    async def _each(self, request: Any, call: Call, kind: str, event: _Event) -> pb.Operations:
+    async def _each(
+        self, request: Any, call: Call, kind: str, event: _Event, *, is_forced: bool = False
+    ) -> pb.Operations:
         async def begin(pairs: Sequence[tuple[str, str]], records: Sequence[Record]) -> list[OperationView]:
             events = [event(workload_id=workload_id, operation_id=operation_id) for workload_id, operation_id in pairs]
-            return await self.cluster.ask_each(events, kind=kind, records=records)
+            return await self.cluster.ask_each(events, kind=kind, records=records, is_forced=is_forced)
 
         return await self._operations(request, call, begin)
 
@@ -118,7 +120,7 @@ class WorkloadMethods(Methods):
 
         async def begin(pairs: Sequence[tuple[str, str]], records: Sequence[Record]) -> list[OperationView]:
             asked = {operation_id: workload_id for workload_id, operation_id in pairs}
-            return await self.cluster.restart(asked, records=records)
+            return await self.cluster.restart(asked, records=records, is_forced=request.force)
 
         return await self._operations(request, call, begin)
 

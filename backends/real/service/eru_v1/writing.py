@@ -113,19 +113,20 @@ def operation(cluster: LiveCluster, view: OperationView) -> pb.Operation:
         operation_id=view.operation_id,
         kind=view.kind or (known.kind if known is not None else ""),
         is_done=view.is_done,
-        results=[result(one) for one in view.results],
+        results=[result(cluster, view, one) for one in view.results],
         remaining=known.remaining if known is not None else 0 if view.is_done else 1,
         subjects=view.subjects,
     )
 
 
-def result(found: Result) -> pb.OperationResult:
-    """One result."""
+def result(cluster: LiveCluster, view: OperationView, found: Result) -> pb.OperationResult:
+    """One result of an operation."""
     return pb.OperationResult(
         subject=found.subject,
         outcome=number(pb.Outcome, found.outcome),
         detail=found.detail,
         node_id=found.node_id,
+        hook_output=cluster.operations.hook_output(view.operation_id, found.subject).whole,
     )
 
 

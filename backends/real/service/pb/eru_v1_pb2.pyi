@@ -1080,16 +1080,18 @@ class Operations(_message.Message):
     def __init__(self, operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ...) -> None: ...
 
 class OperationResult(_message.Message):
-    __slots__ = ("subject", "outcome", "detail", "node_id")
+    __slots__ = ("subject", "outcome", "detail", "node_id", "hook_output")
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    HOOK_OUTPUT_FIELD_NUMBER: _ClassVar[int]
     subject: str
     outcome: Outcome
     detail: str
     node_id: str
-    def __init__(self, subject: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., detail: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+    hook_output: bytes
+    def __init__(self, subject: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., detail: _Optional[str] = ..., node_id: _Optional[str] = ..., hook_output: _Optional[bytes] = ...) -> None: ...
 
 class OperationUpdate(_message.Message):
     __slots__ = ("result", "is_done")
@@ -1356,20 +1358,24 @@ class ListWorkloadsRequest(_message.Message):
     def __init__(self, app: _Optional[str] = ..., entrypoint: _Optional[str] = ..., node_id: _Optional[str] = ..., pool: _Optional[str] = ..., tenant: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., states: _Optional[_Iterable[_Union[WorkloadState, str]]] = ..., workload_ids: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ..., with_template: _Optional[bool] = ...) -> None: ...
 
 class RemoveWorkloadsRequest(_message.Message):
-    __slots__ = ("workload_ids", "idempotency_key")
+    __slots__ = ("workload_ids", "idempotency_key", "force")
     WORKLOAD_IDS_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     workload_ids: _containers.RepeatedScalarFieldContainer[str]
     idempotency_key: str
-    def __init__(self, workload_ids: _Optional[_Iterable[str]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    force: bool
+    def __init__(self, workload_ids: _Optional[_Iterable[str]] = ..., idempotency_key: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
 
 class StopWorkloadsRequest(_message.Message):
-    __slots__ = ("workload_ids", "idempotency_key")
+    __slots__ = ("workload_ids", "idempotency_key", "force")
     WORKLOAD_IDS_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     workload_ids: _containers.RepeatedScalarFieldContainer[str]
     idempotency_key: str
-    def __init__(self, workload_ids: _Optional[_Iterable[str]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    force: bool
+    def __init__(self, workload_ids: _Optional[_Iterable[str]] = ..., idempotency_key: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
 
 class StartWorkloadsRequest(_message.Message):
     __slots__ = ("workload_ids", "idempotency_key")
@@ -1380,12 +1386,14 @@ class StartWorkloadsRequest(_message.Message):
     def __init__(self, workload_ids: _Optional[_Iterable[str]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class RestartWorkloadsRequest(_message.Message):
-    __slots__ = ("workload_ids", "idempotency_key")
+    __slots__ = ("workload_ids", "idempotency_key", "force")
     WORKLOAD_IDS_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     workload_ids: _containers.RepeatedScalarFieldContainer[str]
     idempotency_key: str
-    def __init__(self, workload_ids: _Optional[_Iterable[str]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    force: bool
+    def __init__(self, workload_ids: _Optional[_Iterable[str]] = ..., idempotency_key: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
 
 class DissociateWorkloadsRequest(_message.Message):
     __slots__ = ("workload_ids", "idempotency_key")
