@@ -35,6 +35,7 @@ from backends.real.recovery import MakeCore, reconcile, recover
 from backends.real.requests import RequestTable
 from backends.real.restarts import Restarts
 from backends.real.statuses import StatusTable, WorkloadStatus
+from backends.real.stored_templates import StoredTemplates
 from backends.real.stores.base import Record, Store
 from backends.real.tail import Tail
 from backends.real.template import Template, TemplateCache
@@ -238,6 +239,8 @@ class LiveCluster:
             raise Rejected(f"core_id: {self.options.core_id!r}, but the store is that of {self.core_id!r}")
         await self.store.commit((), [Record("settings", "core_id", self.core_id.encode())])
         self.pools = {name: data.decode() for name, data in (await self.store.load("pools")).items()}
+        self._stored_templates = StoredTemplates(core, self.store)
+        await self._stored_templates.load(recovered.writer.batches)
         self._tombstones = Tombstones(core, await self.store.load(tombstones.TABLE))
         self.gateway = self._make_gateway(self._find_template, self._labels)
         self.driver = LiveDriver(
@@ -252,7 +255,8 @@ class LiveCluster:
         self.operations = OperationHub(core)
         unfinished = self.operations.load(await self.store.load("operations"), await self.store.load("results"))
         self.requests = RequestTable(await self.store.load("requests"))
-        self.driver.observers += [self.operations.observe, self._tombstones.observe]
+        self.driver.observers += [self.operations.observe, self._tombstones.observe, self._stored_templates.observe]
+        self.driver.saved.append(self._stored_templates.prune)
         self.tail = Tail(self.store, self.driver.journal.batches)
         self.driver.committed += [self.tail.committed, self.operations.committed, self._committed]
         self.nodes = Nodes(core, self.clock, self.tell, self.gateway.engine, self.options.liveness)
@@ -335,10 +339,10 @@ class LiveCluster:
     ) -> OperationView:
         """Have events applied, and return the operation that they begin, once they are durable.
 
-        Every event must carry ``operation_id``. With ``template``, that is stored with them; its digest is
-        `digest_of`'s. With ``is_forced`` what is stopped for it is killed at once: no grace period, no hooks; a stop
-        that an engine is at already goes on as it was begun. `Conflict` where an operation of this id is under way. A
-        caller that is cancelled takes nothing back.
+        Every event must carry ``operation_id``. With ``template``, that is stored with them, and stays as long as the
+        core or a kept batch refers to it; its digest is `digest_of`'s. With ``is_forced`` what is stopped for it is
+        killed at once: no grace period, no hooks; a stop that an engine is at already goes on as it was begun.
+        `Conflict` where an operation of this id is under way. A caller that is cancelled takes nothing back.
         """
         if self.operations.find(operation_id) is not None:
             raise Exists(f"operation {operation_id}: there is one already; choose another id")
@@ -348,13 +352,14 @@ class LiveCluster:
         if template is not None:
             encoded = template.encode()
             digest = templates.digest(encoded)
-            if digest not in self._templates:
+            if digest not in self._stored_templates:
                 staged.append(Record("templates", digest, encoded))
         try:
             durable = self.driver.offer(*events, records=staged)
             if template is not None:
                 self._templates.put(digest, template, len(encoded))
-            await durable
+                self._stored_templates.hold(digest, durable)
+            await asyncio.shield(durable)
         except (DriverStopped, Overloaded):
             if operation_id not in self.core.operations:
                 self.operations.forget(operation_id)

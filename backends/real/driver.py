@@ -16,7 +16,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from backends.real.clock import Clock, Handle
@@ -96,6 +96,8 @@ class LiveDriver:
         self.options = options
         self.observers: list[Observer] = []
         self.committed: list[Committed] = []
+        self.saved: list[Callable[[int], Awaitable[object]]] = []
+        """Awaited between two steps, when a snapshot was saved after so many batches and old ones are forgotten."""
         self.measured: Callable[[Measure], object] = lambda measure: None
         self.failure: BaseException | None = None
         self._lines: list[bytes] = []
@@ -188,6 +190,8 @@ class LiveDriver:
         self._saved_batches = writer.batches
         await self.store.save(Saved(writer=writer, core=snapshot.dump(self.core)))
         await self.store.prune(writer.batches, self.clock.now_ns() - self.options.retention_ns)
+        for saved in self.saved:
+            await saved(writer.batches)
 
     def _rouse(self) -> None:
         self._idle.clear()

@@ -119,9 +119,6 @@ class TemplateCache:
         self._bytes = 0
         self._known: OrderedDict[str, tuple[Template, int]] = OrderedDict()
 
-    def __contains__(self, digest: str) -> bool:
-        return digest in self._known
-
     def get(self, digest: str) -> Template | None:
         """That of this digest, if it is still here."""
         found = self._known.get(digest)

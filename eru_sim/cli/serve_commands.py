@@ -105,7 +105,9 @@ def serve(
     log_format: Annotated[
         str, typer.Option("--log-format", metavar="text|json", help="How to log to stderr.")
     ] = "text",
-    retention: Annotated[str, typer.Option("--retention", metavar="TIME", help="Keep the journal for so long.")] = "1d",
+    retention: Annotated[
+        str, typer.Option("--retention", metavar="TIME", help="Keep the journal, and what it refers to, so long.")
+    ] = "1d",
     snapshot_batches: Annotated[
         int, typer.Option("--snapshot-batches", metavar="N", min=1, help="Save a snapshot after so many batches.")
     ] = 2000,

@@ -30,8 +30,9 @@ class Written(NamedTuple):
 class Record(NamedTuple):
     """Something that the edge remembers: ``data`` under ``key`` in a ``table``; None deletes.
 
-    Tables: ``templates`` by digest, ``nodes`` by node id, ``pools`` by name, ``tombstones`` by workload id,
-    ``requests`` by idempotency key, ``operations`` by id, ``results`` by operation and part, ``settings`` by name.
+    Tables: ``templates`` and ``template_ages`` by digest, ``nodes`` by node id, ``pools`` by name, ``tombstones`` by
+    workload id, ``requests`` by idempotency key, ``operations`` by id, ``results`` by operation and part, ``settings``
+    by name.
     """
 
     table: str
@@ -78,6 +79,9 @@ class Store(Protocol):
 
     async def load(self, table: str) -> dict[str, bytes]:
         """Everything in a table, ordered by key."""
+
+    async def keys(self, table: str) -> list[str]:
+        """The keys in a table, in order."""
 
     async def get(self, table: str, key: str) -> bytes | None:
         """One record."""

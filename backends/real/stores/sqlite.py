@@ -124,6 +124,11 @@ class SqliteStore:
         """See `Store.load`."""
         return dict(await self._call(self._all, "SELECT key, data FROM records WHERE kind = ? ORDER BY key", (table,)))
 
+    async def keys(self, table: str) -> list[str]:
+        """See `Store.keys`."""
+        rows = await self._call(self._all, "SELECT key FROM records WHERE kind = ? ORDER BY key", (table,))
+        return [key for (key,) in rows]
+
     async def get(self, table: str, key: str) -> bytes | None:
         """See `Store.get`."""
         return await self._one("SELECT data FROM records WHERE kind = ? AND key = ?", (table, key))
