@@ -15,6 +15,8 @@ import pytest
 from api_kit import CPU, Api, FakeNode, serving, spec, status_of
 from live_kit import machines
 
+from backends.real.builds.sources import GitSettings
+from backends.real.service.eru_v1.context import EruOptions
 from backends.real.service.pb import eru_v1_pb2 as pb
 from backends.real.template import File, Template
 from backends.sim.engine import EngineModel
@@ -521,6 +523,25 @@ def test_files_and_output(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_images_of_sources(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        git = GitSettings(kind="github")
+        async with serving(tmp_path, nodes=1, engines=True, eru_options=EruOptions(git=git)) as api:
+            build = pb.Build(base="scratch", commands=["true"])
+            builds = pb.Builds(stages=["a"], builds={"a": build})
+            start = pb.BuildImageStart(tags=["mine:1"], push=True, builds=builds, user="ada", uid=7)
+            built = [one async for one in api.stub.BuildImage(_messages(pb.BuildImageInput(start=start)))]
+            assert [(one.node_id, one.message, one.is_done) for one in built] == [
+                ("n0", "10240 bytes", False), ("n0", "pushed", False), ("n0", "", True),
+            ]  # fmt: skip
+            start.builds.builds["a"].repo = "file:///etc"
+            refused = api.stub.BuildImage(_messages(pb.BuildImageInput(start=start)))
+            code, message = await status_of(refused)
+            assert (code, "file is not allowed" in message) == (Code.INVALID_ARGUMENT, True)
+
+    run(scenario())
+
+
 def test_images_and_networks(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(tmp_path, nodes=2, engines=True) as api:
@@ -544,6 +565,10 @@ def test_images_and_networks(tmp_path: Path) -> None:
                 )
             ]
             assert [one.message for one in built] == ["5 bytes", "pushed", ""]
+            builds = pb.Builds(stages=["a"], builds={"a": pb.Build(base="scratch", commands=["true"])})
+            of_sources = pb.BuildImageInput(start=pb.BuildImageStart(tags=["mine:3"], builds=builds))
+            code, message = await status_of(stub.BuildImage(_messages(of_sources)))
+            assert (code, "--git-type" in message) == (Code.INVALID_ARGUMENT, True)
             commit = pb.BuildImageStart(tags=["mine:2"], workload_id="w/0")
             made = [one async for one in stub.BuildImage(_messages(pb.BuildImageInput(start=commit)))]
             assert made[0].message == "sha256:3"

@@ -13,9 +13,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from builds_kit import repository
 from node_client_kit import NodeClient, require_node
+from testbed_kit import find_registry
 from toy_service_kit import run
 
+from backends.real.builds.sources import GitSettings
 from backends.real.cluster import ClusterOptions
 from backends.real.engines.docker import DockerEngine
 from backends.real.engines.docker_api import Tls
@@ -67,7 +70,8 @@ async def docker_world(directory, nodes, core_id) -> AsyncIterator[NodeClient]:
 
     cluster = real_cluster(directory, connect, options=ClusterOptions(core_id=core_id))
     await cluster.start()
-    rpc = CoreRpc(cluster, CoreRpcOptions(build_pool="pool"))
+    git = GitSettings(kind="github", also=("file",))
+    rpc = CoreRpc(cluster, CoreRpcOptions(build_pool="pool", git=git))
     server = Server(ServerOptions(bind="127.0.0.1:0"), [rpc.service()])
     await server.start()
     try:
@@ -397,5 +401,49 @@ def test_hooks_and_force_in_docker(tmp_path, testbed_nodes, core_id):
             assert "exit code 3" in failed["error"]
             assert data_of({"data": failed["hook"]}) == b"half\n"
             assert containers(testbed_nodes, core_id) == {}
+
+    run(test, 120.0)
+
+
+def test_images_are_built_of_sources_in_docker(tmp_path, testbed_nodes, core_id):
+    repo = repository(tmp_path / "repo", **{"build.sh": "#!/bin/sh\necho built by $1 $MODE > 'out put'\n"})
+    tag = f"{find_registry()}/test/{core_id}:1"
+    compiled = {
+        "base": BUSYBOX, "repo": str(repo), "version": "main", "dir": "/src dir", "security": True,
+        "args": {"MODE": "fast"}, "commands": ["ls -A", "sh build.sh \\\n  ada\ntrue"],
+        "cache": {"/src dir/out put": "/srv/out put"},
+    }  # fmt: skip
+    final = {
+        "base": BUSYBOX, "dir": "/srv", "envs": {"SAID": "\"hi\" \\ 'there'", "PATH": "$PATH:/more"},
+        "labels": {"org.x/y": "a b"}, "stop_signal": "SIGUSR1",
+    }  # fmt: skip
+    builds = {"stages": ["compile", "final"], "builds": {"compile": compiled, "final": final}}
+
+    async def test():
+        async with docker_world(tmp_path / "store", testbed_nodes, core_id) as node:
+            asked = {"tags": [tag], "user": "ada", "uid": 1234, "builds": builds}
+            built = await node.all("BuildImage", asked, deadline_ms=60_000)
+            assert [message["error"] for message in built if message["error"]] == []
+            assert built[-1]["id"] == tag
+            listed = {message["stream"] for message in built}
+            assert ("build.sh" in listed, ".git" in listed) == (True, False)
+
+            ran = deployment("sleep", "600", image=tag)
+            (created,) = await node.all("CreateWorkload", ran)
+            workload_id = created["id"]
+            (container,) = containers(testbed_nodes, core_id).values()
+            config = container["Config"]
+            assert (config["User"], config["WorkingDir"], config["StopSignal"]) == ("ada", "/srv", "SIGUSR1")
+            assert "SAID=\"hi\" \\ 'there'" in config["Env"]
+            assert any(one.startswith("PATH=/") and one.endswith(":/more") for one in config["Env"])
+            assert config["Labels"]["org.x/y"] == "a b"
+            said = await frames_of(node, workload_id, "sh", "-c", "id -u; cat '/srv/out put'")
+            assert b"".join(data for _, data in said[:-1]) == b"1234\nbuilt by ada fast\n"
+
+            compiled["commands"] = ["exit 3"]
+            *_, failed = await node.all("BuildImage", asked, deadline_ms=60_000)
+            assert "exit 3" in failed["error_detail"]["message"]
+            await node.all("RemoveWorkload", {"IDs": [workload_id], "force": True})
+            await node.all("RemoveImage", {"podname": "pool", "images": [tag], "prune": True})
 
     run(test, 120.0)

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from typing import Any, NamedTuple, TypeVar
 
+from backends.real.builds.sources import GitSettings
 from backends.real.cluster import Conflict, LiveCluster, Missing, Rejected
 from backends.real.driver import DriverStopped, Overloaded
 from backends.real.engines.base import EngineError
@@ -32,7 +33,8 @@ class CoreRpcOptions(NamedTuple):
 
     An engine is waited for ``engine_seconds`` when it is only asked what it is; an asynchronous lambda may run
     ``lambda_seconds`` unless it says otherwise. ``at_once`` bounds what one call does at a time, ``feed_items`` how far
-    a watcher may fall behind. Images are built on a node of ``build_pool``.
+    a watcher may fall behind. Images are built on a node of ``build_pool``, of sources if ``git`` says from
+    where.
     """
 
     address: str = ""
@@ -42,6 +44,7 @@ class CoreRpcOptions(NamedTuple):
     at_once: int = 16
     feed_items: int = 4096
     build_pool: str = ""
+    git: GitSettings | None = None
 
 
 class Context:

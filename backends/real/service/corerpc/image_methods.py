@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from backends.real.builds.building import build_of_sources, check_builds
+from backends.real.builds.spec import Owner, of_message
 from backends.real.engines.base import Engine
 from backends.real.service.calls import Call
 from backends.real.service.corerpc.context import REFUSALS, Methods
 from backends.real.service.corerpc.errors import WireError
 from backends.real.service.pb import corerpc_pb2 as pb
+from backends.real.service.streams import closing
 
 _TAR_PIECE = 256 * 1024
 _TAGS_MAX = 100
@@ -69,19 +72,18 @@ class ImageMethods(Methods):
         return self.context.merged(one(node_id) for node_id in nodes)
 
     async def BuildImage(self, request: pb.BuildImageOptions, call: Call) -> AsyncIterator[pb.BuildImageMessage]:
-        """Build from a tar, or make an image of a workload; then send every tag to its registry."""
+        """Build from sources or a tar, or make an image of a workload; then send every tag to its registry."""
         tags = _tags(request.name, request.tags)
         if request.build_method == pb.BuildImageOptions.RAW:
             engine, steps = self._build(request, tags)
         elif request.build_method == pb.BuildImageOptions.EXIST:
             engine, steps = self._commit(request, tags)
-        elif not request.builds.stages or not request.builds.builds:
-            raise WireError("builds: there are none in the specification")
         else:
-            raise WireError("build_method: no source code management is set up; send a tar, or use EXIST")
+            engine, steps = self._build_of_sources(request, tags)
         try:
-            async for line in steps:
-                yield pb.BuildImageMessage(stream=line)
+            async with closing(steps):
+                async for line in steps:
+                    yield pb.BuildImageMessage(stream=line)
             for tag in tags:
                 async for line in engine.push_image(tag):
                     yield pb.BuildImageMessage(status=line)
@@ -91,14 +93,25 @@ class ImageMethods(Methods):
             yield pb.BuildImageMessage(error=str(error), error_detail=detail)
 
     def _build(self, request: pb.BuildImageOptions, tags: Sequence[str]) -> tuple[Engine, AsyncIterator[str]]:
+        engine = self._builder()
+        if not request.tar:
+            raise WireError("tar: it is missing")
+        return engine, engine.build_image(tags, _pieces(request.tar))
+
+    def _build_of_sources(
+        self, request: pb.BuildImageOptions, tags: Sequence[str]
+    ) -> tuple[Engine, AsyncIterator[str]]:
+        builds, owner = of_message(request.builds), Owner(request.user, request.uid)
+        settings = check_builds(builds, owner, self.context.options.git)
+        engine = self._builder()
+        return engine, build_of_sources(engine, tags, builds, owner, settings)
+
+    def _builder(self) -> Engine:
         pool = self.context.options.build_pool
         if not pool:
             raise WireError("build_method: no pod is set up to build on; start the service with --build-pool")
         self.cluster.check_pool(pool)
-        if not request.tar:
-            raise WireError("tar: it is missing")
-        engine = self.cluster.engine(self._most_idle(pool))
-        return engine, engine.build_image(tags, _pieces(request.tar))
+        return self.cluster.engine(self._most_idle(pool))
 
     def _commit(self, request: pb.BuildImageOptions, tags: Sequence[str]) -> tuple[Engine, AsyncIterator[str]]:
         place = self.cluster.instance(request.exist_id)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from backends.real.builds.sources import GitSettings
 from backends.real.cluster import Conflict, LiveCluster, Rejected
 from backends.real.operations import OperationView
 from backends.real.requests import KEY_LENGTH_MAX, Asked, digest_of
@@ -28,7 +29,8 @@ class EruOptions(NamedTuple):
 
     ``feed_items`` bounds how far a watcher may fall behind, ``at_once`` at how many nodes one call does something at a
     time. An engine is waited for ``engine_seconds`` when it is only asked what it is. A story is looked for in the
-    newest ``story_batches`` batches, and reasons of refusals are worked out again in at most ``replay_batches``.
+    newest ``story_batches`` batches, and reasons of refusals are worked out again in at most ``replay_batches``. Images
+    are built of sources if ``git`` says from where.
     """
 
     addresses: tuple[str, ...] = ()
@@ -39,6 +41,7 @@ class EruOptions(NamedTuple):
     engine_seconds: float = 10.0
     story_batches: int = 200_000
     replay_batches: int = 20_000
+    git: GitSettings | None = None
 
 
 class Methods:

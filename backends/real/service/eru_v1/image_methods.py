@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from backends.real.builds.building import build_of_sources, check_builds
+from backends.real.builds.spec import Owner, of_message
 from backends.real.cluster import Conflict, Missing, Rejected
 from backends.real.engines.base import EngineError, Unsupported
 from backends.real.service.calls import Call
@@ -11,6 +13,7 @@ from backends.real.service.eru_v1 import reading, writing
 from backends.real.service.eru_v1.context import Methods
 from backends.real.service.eru_v1.errors import one_line
 from backends.real.service.pb import eru_v1_pb2 as pb
+from backends.real.service.streams import closing
 
 _IMAGES_MAX = 1000
 
@@ -74,12 +77,13 @@ class ImageMethods(Methods):
     async def BuildImage(
         self, requests: AsyncIterator[pb.BuildImageInput], call: Call
     ) -> AsyncIterator[pb.ImageProgress]:
-        """Build an image of a context, or make one of a workload, and push it if wished."""
+        """Build an image of a context or of sources, or make one of a workload, and push it if wished."""
         first = await anext(requests, None)
         if first is None or not first.HasField("start"):
             raise Rejected("start: it must be in the first message")
         start = first.start
         tags = _images(start.tags, "start.tags")
+        builds, owner = of_message(start.builds), Owner(start.user, start.uid)
         if start.workload_id:
             place = self.cluster.instance(start.workload_id)
             node_id, engine = place.node_id, place.engine
@@ -87,10 +91,16 @@ class ImageMethods(Methods):
                 image_id = await engine.commit_image(place.workload_id, place.generation, tag)
                 yield pb.ImageProgress(node_id=node_id, image=tag, message=image_id)
         else:
+            settings = check_builds(builds, owner, self.options.git) if start.HasField("builds") else None
             node_id = self._builder(start)
             engine = self.cluster.engine(node_id)
-            async for line in engine.build_image(tags, _context(requests)):
-                yield pb.ImageProgress(node_id=node_id, image=tags[0], message=line)
+            if settings is not None:
+                steps: AsyncIterator[str] = build_of_sources(engine, tags, builds, owner, settings)
+            else:
+                steps = engine.build_image(tags, _context(requests))
+            async with closing(steps):
+                async for line in steps:
+                    yield pb.ImageProgress(node_id=node_id, image=tags[0], message=line)
         for tag in tags:
             if start.push:
                 async for line in engine.push_image(tag):

@@ -1813,18 +1813,104 @@ class BuildImageInput(_message.Message):
     def __init__(self, start: _Optional[_Union[BuildImageStart, _Mapping]] = ..., context: _Optional[bytes] = ...) -> None: ...
 
 class BuildImageStart(_message.Message):
-    __slots__ = ("node_id", "pool", "tags", "push", "workload_id")
+    __slots__ = ("node_id", "pool", "tags", "push", "workload_id", "builds", "user", "uid")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     POOL_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     PUSH_FIELD_NUMBER: _ClassVar[int]
     WORKLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    BUILDS_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     pool: str
     tags: _containers.RepeatedScalarFieldContainer[str]
     push: bool
     workload_id: str
-    def __init__(self, node_id: _Optional[str] = ..., pool: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., push: _Optional[bool] = ..., workload_id: _Optional[str] = ...) -> None: ...
+    builds: Builds
+    user: str
+    uid: int
+    def __init__(self, node_id: _Optional[str] = ..., pool: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., push: _Optional[bool] = ..., workload_id: _Optional[str] = ..., builds: _Optional[_Union[Builds, _Mapping]] = ..., user: _Optional[str] = ..., uid: _Optional[int] = ...) -> None: ...
+
+class Builds(_message.Message):
+    __slots__ = ("stages", "builds")
+    class BuildsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Build
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Build, _Mapping]] = ...) -> None: ...
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    BUILDS_FIELD_NUMBER: _ClassVar[int]
+    stages: _containers.RepeatedScalarFieldContainer[str]
+    builds: _containers.MessageMap[str, Build]
+    def __init__(self, stages: _Optional[_Iterable[str]] = ..., builds: _Optional[_Mapping[str, Build]] = ...) -> None: ...
+
+class Build(_message.Message):
+    __slots__ = ("base", "repo", "version", "dir", "submodule", "commands", "envs", "args", "labels", "artifacts", "cache", "stop_signal", "security")
+    class EnvsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class ArgsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class ArtifactsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class CacheEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    REPO_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIR_FIELD_NUMBER: _ClassVar[int]
+    SUBMODULE_FIELD_NUMBER: _ClassVar[int]
+    COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    ENVS_FIELD_NUMBER: _ClassVar[int]
+    ARGS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_FIELD_NUMBER: _ClassVar[int]
+    STOP_SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    SECURITY_FIELD_NUMBER: _ClassVar[int]
+    base: str
+    repo: str
+    version: str
+    dir: str
+    submodule: bool
+    commands: _containers.RepeatedScalarFieldContainer[str]
+    envs: _containers.ScalarMap[str, str]
+    args: _containers.ScalarMap[str, str]
+    labels: _containers.ScalarMap[str, str]
+    artifacts: _containers.ScalarMap[str, str]
+    cache: _containers.ScalarMap[str, str]
+    stop_signal: str
+    security: bool
+    def __init__(self, base: _Optional[str] = ..., repo: _Optional[str] = ..., version: _Optional[str] = ..., dir: _Optional[str] = ..., submodule: _Optional[bool] = ..., commands: _Optional[_Iterable[str]] = ..., envs: _Optional[_Mapping[str, str]] = ..., args: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., artifacts: _Optional[_Mapping[str, str]] = ..., cache: _Optional[_Mapping[str, str]] = ..., stop_signal: _Optional[str] = ..., security: _Optional[bool] = ...) -> None: ...
 
 class ImageProgress(_message.Message):
     __slots__ = ("node_id", "image", "message", "is_done", "error")
