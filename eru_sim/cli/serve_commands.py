@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -16,6 +17,7 @@ from eru_sim.errors import EruError
 from eru_sim.output import check_directory, check_file
 
 if TYPE_CHECKING:
+    from backends.real.builds.sources import GitSettings
     from eru_sim.live.service import Settings
     from scheduler.config import PluginConfig
 
@@ -117,6 +119,36 @@ def serve(
     build_pool: Annotated[
         str, typer.Option("--build-pool", metavar="NAME", help="On whose nodes Eru's clients have images built.")
     ] = "",
+    git_type: Annotated[
+        str | None,
+        typer.Option(
+            "--git-type", metavar="github|gitlab", show_default=False, help="Have images built of sources; from there."
+        ),
+    ] = None,
+    git_host: Annotated[
+        str | None,
+        typer.Option("--git-host", metavar="NAME[:PORT]", show_default=False, help="Your own one, for the token."),
+    ] = None,
+    git_token_file: Annotated[
+        str | None,
+        typer.Option("--git-token-file", metavar="FILE", show_default=False, help="A token for it, on the first line."),
+    ] = None,
+    git_key: Annotated[
+        str | None,
+        typer.Option("--git-key", metavar="FILE", show_default=False, help="A private key, to clone by ssh too."),
+    ] = None,
+    git_clone_timeout: Annotated[
+        str, typer.Option("--git-clone-timeout", metavar="TIME", help="How long fetching one stage may take.")
+    ] = "300s",
+    git_allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--git-allow",
+            metavar="http|file",
+            show_default=False,
+            help="Also unencrypted, or whatever repository this process can read; repeat it.",
+        ),
+    ] = None,
     core_id: Annotated[
         str | None,
         typer.Option("--core-id", metavar="ID", help="In an empty directory: of the service whose journal was lost."),
@@ -150,6 +182,7 @@ def serve(
         reconcile_ns=max(parse_duration_ns(reconcile, "--reconcile"), 10**8),
         core_id=core_id or "",
         build_pool=build_pool,
+        git=_git(git_type, git_host, git_token_file, git_key, git_clone_timeout, git_allow),
     )
     settings = _with_security(settings, tls_cert, tls_key, client_ca, user, password_file, token_file)
     if rate_limit is not None:
@@ -188,6 +221,39 @@ def _with_security(
         raise EruError("--user, --password-file: give both or none")
     tokens = read_tokens(token_file) if token_file is not None else {}
     return msgspec.structs.replace(settings, tls=tls, users=users, tokens=tokens)
+
+
+def _git(
+    kind: str | None,
+    host: str | None,
+    token_file: str | None,
+    key_file: str | None,
+    clone_timeout: str,
+    also: list[str] | None,
+) -> GitSettings | None:
+    from backends.real.builds.sources import GitSettings
+    from eru_sim.live.service import read_secret
+    from eru_sim.options import parse_duration_ns
+
+    if kind is None:
+        if host or token_file or key_file or also:
+            raise EruError("--git-host, --git-token-file, --git-key, --git-allow: give --git-type too")
+        return None
+    for file, field in ((token_file, "--git-token-file"), (key_file, "--git-key")):
+        if file:
+            read_secret(file, field)
+    given = {
+        "kind": kind,
+        "host": host or "",
+        "token_file": str(Path(token_file).absolute()) if token_file else "",
+        "key_file": str(Path(key_file).absolute()) if key_file else "",
+        "clone_seconds": parse_duration_ns(clone_timeout, "--git-clone-timeout") / 1e9,
+        "also": also or [],
+    }
+    try:
+        return msgspec.convert(given, GitSettings)
+    except msgspec.ValidationError:
+        raise EruError("--git-type: it is github or gitlab, --git-allow http or file, --git-host NAME[:PORT]") from None
 
 
 def _metrics(given: str | None) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from backends.real.builds.sources import GitSettings
 from backends.real.cluster import ClusterOptions, Conflict, LiveCluster, Rejected
 from backends.real.driver import DriverOptions, DriverStopped
 from backends.real.recovery import RecoveryError
@@ -67,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     core_id: str = ""
     advertise: tuple[str, ...] = ()
     build_pool: str = ""
+    git: GitSettings | None = None
 
 
 def make_cluster(settings: Settings) -> LiveCluster:
@@ -138,13 +140,14 @@ async def _serve(
     cluster: LiveCluster, settings: Settings, stopping: asyncio.Event, announce: Callable[[str], None]
 ) -> None:
     addresses = settings.advertise or (settings.listen,)
-    core_rpc = CoreRpc(cluster, CoreRpcOptions(address=addresses[0], build_pool=settings.build_pool))
+    core_rpc = CoreRpc(cluster, CoreRpcOptions(address=addresses[0], build_pool=settings.build_pool, git=settings.git))
     eru = eru_service(
         cluster,
         EruOptions(
             addresses=addresses,
             version=version("eru-sim"),
             policies=(choose_policy(settings.policy).name,) if settings.policy else (),
+            git=settings.git,
         ),
     )
     options = ServerOptions(
