@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "real"))
 import structlog
 from memory_engine_kit import connector
 
+from backends.real.builds.sources import GitSettings
 from backends.real.cluster import ClusterOptions
 from backends.real.service.eru_v1.context import EruOptions
 from backends.real.service.eru_v1.service import eru_service
@@ -25,7 +26,7 @@ async def serve(directory: str, token: str) -> None:
     cluster = real_cluster(directory, connector({}), options=ClusterOptions())
     await cluster.start()
     options = ServerOptions(bind="127.0.0.1:0", tokens={"operator": token} if token else {})
-    server = Server(options, [eru_service(cluster, EruOptions(version="test"))])
+    server = Server(options, [eru_service(cluster, EruOptions(version="test", git=GitSettings(kind="github")))])
     await server.start()
     print(server.address, flush=True)
     await asyncio.to_thread(sys.stdin.read)

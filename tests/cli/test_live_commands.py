@@ -103,6 +103,8 @@ def test_what_the_service_refuses_is_one_line(live: Live) -> None:
         (["lambda", "--pool", "p", "--image", "i", "--count", "2", "-i", "ls"], "--stdin"),
         (["workload", "exec", "x"], "missing argument"),
         (["image", "build", "/nowhere", "--tag", "x"], "/nowhere"),
+        (["image", "build", "/nowhere.yaml", "--tag", "x"], "/nowhere.yaml"),
+        (["image", "build", ".", "--tag", "x", "--user", "ada"], "for a build spec only"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_done(live: Live, arguments: list[str], part: str) -> None:
@@ -288,6 +290,16 @@ def test_images_and_networks(live: Live) -> None:
     assert (bad.code, bad.out.count("no such image")) == (1, 3)
     assert len(live.data("image", "ls", "--pool", live.pool, "--filter", "shop")) == 3
     assert len(live.data("image", "rm", "shop:7", "--pool", live.pool)) == 3
+
+
+def test_an_image_is_built_of_a_spec(live: Live, tmp_path: Path) -> None:
+    spec = tmp_path / "build.yaml"
+    spec.write_text("stages: [a]\nbuilds: {a: {base: scratch, commands: ['true']}}")
+    (built,) = live.data("image", "build", spec, "--tag", "mine:3", "--user", "ada", "--uid", "7", "--pool", live.pool)
+    assert (built["image"], built["error"]) == ("mine:3", "")
+    spec.write_text("stages: [a]\nbuilds: {a: {base: scratch, repo: 'ext::sh -c x'}}")
+    refused = live("image", "build", spec, "--tag", "mine:3", "--pool", live.pool)
+    assert (refused.code, "builds.builds.a.repo" in refused.err) == (2, True)
 
 
 def test_an_image_is_built_from_a_directory(live: Live, tmp_path: Path) -> None:

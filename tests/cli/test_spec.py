@@ -12,7 +12,7 @@ from eru_command import Eru
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eru_sim.cli.live.spec import parse, schema
+from eru_sim.cli.live.spec import is_builds, parse, read_builds, schema
 from eru_sim.errors import EruError
 
 WHOLE = """
@@ -98,6 +98,53 @@ def test_an_error_names_field_value_and_remedy(change: dict[str, Any], message: 
 def test_what_is_no_spec_at_all(text: str) -> None:
     with pytest.raises(EruError, match="spec: "):
         parse(text)
+
+
+BUILDS = """
+stages: [compile, final]
+builds:
+  compile:
+    base: golang:1.22
+    repo: git@host:shop/web.git
+    version: 7
+    dir: /src
+    submodule: true
+    commands: [make]
+    envs: {A: 1}
+    cache: {/src/web: /bin/web}
+    security: true
+  final: {base: scratch, stop_signal: SIGINT, labels: {x: y}, args: {}, artifacts:}
+"""
+
+
+def test_a_build_spec(tmp_path: Path) -> None:
+    file = tmp_path / "build.yaml"
+    file.write_text(BUILDS)
+    assert is_builds(str(file))
+    assert not is_builds(str(tmp_path))
+    found = read_builds(str(file))
+    compiled, final = (found.builds[stage] for stage in found.stages)
+    assert (compiled.version, compiled.envs, compiled.cache) == ("7", {"A": "1"}, {"/src/web": "/bin/web"})
+    assert (compiled.submodule, compiled.security, compiled.commands) == (True, True, ["make"])
+    assert (final.stop_signal, final.labels, final.artifacts) == ("SIGINT", {"x": "y"}, {})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("stages:", "stage:", "stage: there is no such field; did you mean stages?"),
+        ("base: golang:1.22", "", "builds.compile.base: it is missing"),
+        ("commands: [make]", "commands: make", "builds.compile.commands: 'make' must be a list"),
+        ("A: 1", "A: true", "builds.compile.envs.A: True must be a text; put it in quotes"),
+        ("submodule: true", "submodule: 'yes'", "builds.compile.submodule: 'yes' must be true or false"),
+    ],
+)
+def test_what_is_no_build_spec(tmp_path: Path, old: str, new: str, message: str) -> None:
+    file = tmp_path / "build.yaml"
+    file.write_text(BUILDS.replace(old, new))
+    with pytest.raises(EruError) as error:
+        read_builds(str(file))
+    assert str(error.value).startswith(f"{file}: {message}")
 
 
 JSON = st.recursive(

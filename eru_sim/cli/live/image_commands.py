@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from backends.real.service.pb import eru_v1_pb2 as pb
 from eru_sim.cli.answer import Answer
 from eru_sim.cli.live import params, values
+from eru_sim.cli.live import spec as specs
 from eru_sim.cli.live.command import command, group
 from eru_sim.cli.live.engines import nodes_of
 from eru_sim.cli.live.listing import Column, listing
@@ -102,7 +104,12 @@ async def remove(
 async def build(
     service: Service,
     source: Annotated[
-        str, typer.Argument(metavar="DIR|TAR|ID", show_default=False, help="A context, or with --exist a workload.")
+        str,
+        typer.Argument(
+            metavar="DIR|TAR|SPEC|ID",
+            show_default=False,
+            help="A context; a build spec (.yaml or an address); or with --exist a workload.",
+        ),
     ],
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="NAME", show_default=False, help="What to call it; repeat it.")
@@ -113,16 +120,33 @@ async def build(
         str, typer.Option("--node", metavar="NAME", show_default=False, help="Where; by default any that can.")
     ] = "",
     pool: params.Pool = "",
+    user: Annotated[
+        str, typer.Option("--user", metavar="NAME", show_default=False, help="With a build spec: whom it runs as,")
+    ] = "",
+    uid: Annotated[
+        int,
+        typer.Option("--uid", metavar="NUMBER", min=0, max=(1 << 31) - 1, show_default=False, help="and their number."),
+    ] = 0,
     output: Output = "table",
 ) -> Answer:
-    """Build an image from a directory with a Dockerfile, from a tar of one, or from a workload."""
+    """Build an image from a directory with a Dockerfile, a tar of one, Eru's build spec, or a workload."""
     if not tag:
         raise EruError("--tag: it is missing; say what to call the image")
     start = pb.BuildImageStart(
         node_id=node, pool=pool, tags=values.names(tag), push=push, workload_id=source if exist else ""
     )
+    is_spec = not exist and specs.is_builds(source)
+    if is_spec:
+        found = await asyncio.to_thread(specs.read_builds, source)
+        builds = {stage: pb.Build(**msgspec.structs.asdict(build)) for stage, build in found.builds.items()}
+        start.builds.CopyFrom(pb.Builds(stages=found.stages, builds=builds))
+        start.user, start.uid = user, uid
+    elif user or uid:
+        raise EruError("--user, --uid: they are for a build spec only")
     with contextlib.ExitStack() as stack:
-        context = None if exist else stack.enter_context(await asyncio.to_thread(_context, Path(source).expanduser()))
+        context = None
+        if not exist and not is_spec:
+            context = stack.enter_context(await asyncio.to_thread(_context, Path(source).expanduser()))
 
         async def requests() -> AsyncIterator[Any]:
             yield pb.BuildImageInput(start=start)

@@ -12,14 +12,19 @@ import reprlib
 import shlex
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from eru_sim.errors import EruError
 from eru_sim.output import one_line
+
+if TYPE_CHECKING:
+    from backends.real.builds.spec import Builds
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 Port = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,5}$", description="a port, from 1 to 65535")]
 Word = Annotated[str, msgspec.Meta(description="a text")]
@@ -30,6 +35,8 @@ RESTART = r"(no|always|unless-stopped|on-failure(:[0-9]{1,6})?)?"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _BYTES_MAX = 1 << 20
 _SECONDS = 10
+_KINDS = {str: "a text", bool: "true or false"}
+_WEB = ("http://", "https://")
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 80
 _shown.maxdict = _shown.maxlist = _shown.maxtuple = 3
@@ -102,11 +109,30 @@ def schema() -> dict[str, Any]:
 
 def read(source: str) -> Spec:
     """Read a spec from a file or an http(s) address; EruError says what is wrong with it."""
-    return parse(_fetched(source) if source.startswith(("http://", "https://")) else _file(source), source)
+    return parse(_text(source), source)
 
 
 def parse(text: str, source: str = "spec") -> Spec:
     """Check the text of a spec."""
+    return _parsed(Spec, text, source, _check)
+
+
+def is_builds(source: str) -> bool:
+    """Whether it is called as a build spec is: an http(s) address, or a name that ends as YAML's do."""
+    return source.startswith(_WEB) or source.endswith((".yaml", ".yml"))
+
+
+def read_builds(source: str) -> Builds:
+    """Read a build spec from a file or an http(s) address; EruError says what is wrong with its form.
+
+    What is in its fields is for the service to judge.
+    """
+    from backends.real.builds.spec import Builds
+
+    return _parsed(Builds, _text(source), source, lambda builds: None)
+
+
+def _parsed(kind: type[T], text: str, source: str, check: Callable[[T], None]) -> T:
     import yaml
 
     try:
@@ -114,8 +140,8 @@ def parse(text: str, source: str = "spec") -> Spec:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise EruError(f"{source}: it is no YAML: {one_line(str(error))[:300]}") from None
     try:
-        found: Spec = _value(Spec, data, "")
-        _check(found)
+        found: T = _value(kind, data, "")
+        check(found)
     except RecursionError:
         raise EruError(f"{source}: it is nested too deeply; a spec has four levels") from None
     except _SpecError as error:
@@ -181,7 +207,7 @@ def _value(kind: Any, value: Any, path: str) -> Any:
     try:
         return msgspec.convert(value, leaf)
     except msgspec.ValidationError:
-        wanted = description or f"a {kind.__name__}"
+        wanted = description or _KINDS.get(kind) or f"a {kind.__name__}"
         quote = "; put it in quotes" if kind is str and isinstance(value, bool | float) else ""
         raise _SpecError(f"{path}: {_shown.repr(value)} must be {wanted}{quote}") from None
 
@@ -216,6 +242,10 @@ def _items(value: Any, path: str) -> list[tuple[str, Any]]:
 def _below(path: str, name: str) -> str:
     plain = name if name.isprintable() and len(name) <= 60 else _shown.repr(name)
     return f"{path}.{plain}" if path else plain
+
+
+def _text(source: str) -> str:
+    return _fetched(source) if source.startswith(_WEB) else _file(source)
 
 
 def _file(source: str) -> str:
