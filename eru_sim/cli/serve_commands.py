@@ -122,7 +122,10 @@ def serve(
     git_type: Annotated[
         str | None,
         typer.Option(
-            "--git-type", metavar="github|gitlab", show_default=False, help="Have images built of sources; from there."
+            "--git-type",
+            metavar="github|gitlab",
+            show_default=False,
+            help="Let images be built of sources, as from there.",
         ),
     ] = None,
     git_host: Annotated[

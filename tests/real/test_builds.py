@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import stat
+import subprocess
 import tarfile
 import tempfile
 import zipfile
@@ -231,6 +232,34 @@ def test_the_token_is_in_no_tree_variable_or_argument(tmp_path: Path) -> None:
     assert credentials.read_text() == "https://oauth2:very-secret@git.x:8443\n"
     assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
     assert "secret" not in repr(settings)
+    environment = sources._environment(tmp_path / "home", settings)
+    for asked, is_told in (
+        ("https\nhost=git.x:8443", True),
+        ("https\nhost=git.x", False),
+        ("http\nhost=git.x:8443", False),
+    ):
+        ran = subprocess.run(
+            ["git", "credential", "fill"],
+            input=f"protocol={asked}\n\n",
+            env=environment,
+            text=True,
+            capture_output=True,
+        )
+        assert ("password=very-secret" in ran.stdout) == is_told
+
+
+def test_ssh_trusts_nobody_unknown_and_asks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/asked; exit 1\n')
+    (tmp_path / "bin" / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    settings = GitSettings(kind="github", key_file="/the key")
+    with pytest.raises(SourceError, match="git fetch failed"):
+        fetched(tmp_path, Build(base="x", repo="git@host:x/y.git"), settings)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[asked.index("-i") + 1] == "/the key"
+    assert {"BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes"} <= set(asked)
+    assert asked[-2:] == ["git@host", "git-upload-pack 'x/y.git'"]
 
 
 # -- artifacts --------------------------------------------------------------------------------------------------------

@@ -121,7 +121,9 @@ def _check_scheme(field: str, scheme: str, allowed: tuple[str, ...]) -> None:
     if not scheme:
         raise Rejected(f"{field}: it must be an address without password, such as https://host/path")
     if scheme not in allowed:
-        raise Rejected(f"{field}: {scheme} is not allowed, only {', '.join(allowed)}; see --git-allow of eru serve")
+        raise Rejected(
+            f"{field}: {scheme} is not allowed, only {', '.join(allowed)}; see --git-key and --git-allow of eru serve"
+        )
 
 
 def _repo_scheme(repo: str) -> str:
