@@ -166,10 +166,10 @@ class _NodeScore(NamedTuple):
 
 
 class _NodeByNode(_GpuPolicy):
-    """What a node scores depends on its devices, on what is free of them and of cpu, and on the request alone.
+    """What a node scores depends on its devices and what is free of them, on its cpu, and on the request alone.
 
     Nodes are alike and few of them change from one decision to the next, so every case is scored once and remembered;
-    all is forgotten when `_REMEMBERED_MAX` are known.
+    all is forgotten when `_REMEMBERED_MAX` are known. Of cpu it counts how many of `_cpu_steps` a node has enough for.
     """
 
     def __init__(self) -> None:
@@ -179,7 +179,9 @@ class _NodeByNode(_GpuPolicy):
         """By kind of node."""
         self._numbers = np.zeros(0, dtype=np.int64)
         """By inventory the kind of node; the last is for nodes without."""
-        self._known: dict[Any, dict[Any, _NodeScore]] = {}
+        self._cpu_steps = np.zeros(0, dtype=np.int64)
+        """Ascending."""
+        self._known: dict[Any, dict[bytes, _NodeScore]] = {}
         self._known_count = 0
 
     def score_slots(self, nodes: NodeColumns, request: Int64Array, payload: Any, facts: NodeFacts) -> FloatArray:
@@ -196,15 +198,18 @@ class _NodeByNode(_GpuPolicy):
         if self._known_count > _REMEMBERED_MAX:
             self._forget()
         groups, cpu = _groups_of(payload), _amounts(nodes, request, "cpu")
-        case = cpu.asked, *((group["count"], group["milli"], group["memory"], *group["models"]) for group in groups)
+        case = tuple((group["count"], group["milli"], group["memory"], *group["models"]) for group in groups)
         known = self._known.setdefault(case, {})
-        nodes_now = np.empty((len(ids), 2 + free.shape[1]), dtype=np.int64)
-        nodes_now[:, 0], nodes_now[:, 1], nodes_now[:, 2:] = self._numbers.take(ids), cpu.free, free
-        keys = list(map(tuple, nodes_now.tolist()))
-        for key in keys:
+        nodes_now = np.empty((len(ids), 3 + free.shape[1]), dtype=np.int64)
+        nodes_now[:, 0], nodes_now[:, 3:] = self._numbers.take(ids), free
+        nodes_now[:, 1] = self._cpu_steps.searchsorted(cpu.free, side="right")
+        nodes_now[:, 2] = self._cpu_steps.searchsorted(cpu.free - cpu.asked, side="right")
+        data, width = nodes_now.tobytes(), nodes_now[:1].nbytes
+        keys = [data[start : start + width] for start in range(0, len(data), width)]
+        for row, key in enumerate(keys):
             if key not in known:
-                number, cpu_free, *slots = key
-                known[key] = self._score_node(self._devices[number], slots, cpu_free, cpu.asked, groups)
+                number, cpu_before, cpu_after, *slots = nodes_now[row].tolist()
+                known[key] = self._score_node(self._devices[number], slots, cpu_before, cpu_after, groups)
                 self._known_count += 1
         return [known[key] for key in keys]
 
@@ -219,9 +224,9 @@ class _NodeByNode(_GpuPolicy):
         self._known, self._known_count = {}, 0
 
     def _score_node(
-        self, devices: _Devices, free: Sequence[int], cpu: int, cpu_asked: int, groups: Sequence[Mapping[str, Any]]
+        self, devices: _Devices, free: Sequence[int], cpu: int, cpu_after: int, groups: Sequence[Mapping[str, Any]]
     ) -> _NodeScore:
-        """The formula for one node: ``free`` of its slots, ``cpu`` before the request is placed."""
+        """The formula for one node: ``free`` of its slots before the request is placed, and cpu before and after."""
         raise NotImplementedError
 
 
@@ -236,7 +241,7 @@ class GpuPacking(_NodeByNode):
     name = "gpu-packing"
 
     def _score_node(
-        self, devices: _Devices, free: Sequence[int], cpu: int, cpu_asked: int, groups: Sequence[Mapping[str, Any]]
+        self, devices: _Devices, free: Sequence[int], cpu: int, cpu_after: int, groups: Sequence[Mapping[str, Any]]
     ) -> _NodeScore:
         if not groups:
             return _NodeScore(0)
@@ -349,7 +354,8 @@ _STEPS = [_step(score) for score in range(1, 100)]
 class _Fragmentation:
     """The fragmentation of nodes with devices of such models; remembered by what is left of these."""
 
-    def __init__(self, kinds: Sequence[_Kind], models: Sequence[str]) -> None:
+    def __init__(self, kinds: Sequence[_Kind], cpu_steps: Sequence[int], models: Sequence[str]) -> None:
+        """``cpu_steps`` are what kinds ask of cpu, ascending."""
         suits = [
             tuple(device for device, model in enumerate(models) if not kind.models or model in kind.models)
             for kind in kinds
@@ -360,15 +366,18 @@ class _Fragmentation:
         self._needs = list(dict.fromkeys(needs))
         """What kinds need of devices: how many, milli of each, and which will do."""
         places = [self._needs.index(need) for need in needs]
-        self._kinds = [(kind.cpu, kind.share, place) for kind, place in zip(kinds, places, strict=True)]
+        self._kinds = [
+            (cpu_steps.index(kind.cpu) + 1, kind.share, place) for kind, place in zip(kinds, places, strict=True)
+        ]
         self._terms: dict[tuple[int, ...], list[tuple[int, int, float, int, float]]] = {}
         self._known: dict[tuple[int, tuple[int, ...]], float] = {}
 
     def of(self, cpu: int, left: tuple[int, ...]) -> float:
         """What is ``left`` of the devices but of no use to typical work; added up by the reason why, and then in order.
 
-        The reasons: too few devices and too little cpu, too few devices (or parts of some too small), too little cpu,
-        no device asked and enough cpu, no device asked and too little cpu, no device of the model.
+        ``cpu`` is how many of the steps there is enough for. The reasons: too few devices and too little cpu, too few
+        devices (or parts of some too small), too little cpu, no device asked and enough cpu, no device asked and too
+        little cpu, no device of the model.
         """
         known = self._known.get((cpu, left))
         if known is not None:
@@ -386,7 +395,7 @@ class _Fragmentation:
         return result
 
     def _terms_of(self, left: tuple[int, ...]) -> list[tuple[int, int, float, int, float]]:
-        """By kind: its cpu; reason and amount where that is there; the same where it is not."""
+        """By kind: the step of cpu; reason and amount where there is enough for it; the same where there is not."""
         total = sum(left)
         rising = sorted(left)
         by_need: list[tuple[int, int, int]] = []
@@ -454,6 +463,7 @@ class FragmentationGradientDescent(_NodeByNode):
         if self._kinds is None or self._kinds[0] is not self.typical_pods:
             self._forget()
             self._kinds = self.typical_pods, _kinds_of(self.typical_pods)
+            self._cpu_steps = np.array(sorted({kind.cpu for kind in self._kinds[1]}), dtype=np.int64)
         return super()._scores(nodes, request, payload)
 
     def _forget(self) -> None:
@@ -461,17 +471,19 @@ class FragmentationGradientDescent(_NodeByNode):
         self._fragmentations = {}
 
     def _score_node(
-        self, devices: _Devices, free: Sequence[int], cpu: int, cpu_asked: int, groups: Sequence[Mapping[str, Any]]
+        self, devices: _Devices, free: Sequence[int], cpu: int, cpu_after: int, groups: Sequence[Mapping[str, Any]]
     ) -> _NodeScore:
         fragmentation = self._fragmentations.get(devices.models)
         if fragmentation is None:
             assert self._kinds is not None
-            fragmentation = self._fragmentations[devices.models] = _Fragmentation(self._kinds[1], devices.models)
+            fragmentation = self._fragmentations[devices.models] = _Fragmentation(
+                self._kinds[1], self._cpu_steps.tolist(), devices.models
+            )
         left = tuple(free[: len(devices.models)])
         before = fragmentation.of(cpu, left)
         if tag_of(groups) != "share":
             after, _ = _take(groups, devices, free)
-            return _NodeScore(_score(before, fragmentation.of(cpu - cpu_asked, tuple(after))))
+            return _NodeScore(_score(before, fragmentation.of(cpu_after, tuple(after))))
         best, seen, milli = _NodeScore(-1), set(), groups[0]["milli"]
         for device in _suitable(groups[0], devices, free, left):
             alike = left[device], fragmentation.uses[device]
@@ -479,7 +491,7 @@ class FragmentationGradientDescent(_NodeByNode):
                 continue
             seen.add(alike)
             taken = *left[:device], left[device] - milli, *left[device + 1 :]
-            score = _score(before, fragmentation.of(cpu - cpu_asked, taken))
+            score = _score(before, fragmentation.of(cpu_after, taken))
             if score > best.score:
                 best = _NodeScore(score, device)
         return best if best.device >= 0 else _NodeScore(0)
