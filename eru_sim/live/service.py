@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from backends.real.builds.building import empty_directory
 from backends.real.builds.sources import GitSettings
 from backends.real.cluster import ClusterOptions, Conflict, LiveCluster, Rejected
 from backends.real.driver import DriverOptions, DriverStopped
@@ -136,18 +137,28 @@ async def _set_policy(cluster: LiveCluster, settings: Settings) -> None:
         await cluster.set_policy(choice.name, choice.params)
 
 
+def _git(settings: Settings) -> GitSettings | None:
+    """The settings of sources with a place for builds in the data directory, which nobody else uses now."""
+    if settings.git is None:
+        return None
+    directory = Path(settings.data_dir) / "builds"
+    empty_directory(directory)
+    return msgspec.structs.replace(settings.git, directory=str(directory.absolute()))
+
+
 async def _serve(
     cluster: LiveCluster, settings: Settings, stopping: asyncio.Event, announce: Callable[[str], None]
 ) -> None:
     addresses = settings.advertise or (settings.listen,)
-    core_rpc = CoreRpc(cluster, CoreRpcOptions(address=addresses[0], build_pool=settings.build_pool, git=settings.git))
+    git = _git(settings)
+    core_rpc = CoreRpc(cluster, CoreRpcOptions(address=addresses[0], build_pool=settings.build_pool, git=git))
     eru = eru_service(
         cluster,
         EruOptions(
             addresses=addresses,
             version=version("eru-sim"),
             policies=(choose_policy(settings.policy).name,) if settings.policy else (),
-            git=settings.git,
+            git=git,
         ),
     )
     options = ServerOptions(

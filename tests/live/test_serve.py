@@ -145,6 +145,14 @@ def test_a_recording_is_whole_after_a_crash(tmp_path: Path, served: list[Served]
     assert recording.read_bytes() == b"something else\n"
 
 
+def test_what_a_killed_build_leaves_goes_with_the_next_start(tmp_path: Path, served: list[Served]) -> None:
+    builds = tmp_path / "data" / "builds"
+    (builds / "eru-build-x" / "home0").mkdir(parents=True)
+    served.append(Served(tmp_path, "--git-type", "github"))
+    assert list(builds.iterdir()) == []
+    assert builds.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_second_signal_ends_it_at_once(tmp_path: Path, served: list[Served]) -> None:
     run = Served(tmp_path)
     served.append(run)

@@ -413,7 +413,7 @@ def test_eru_s_clients_build_of_sources(tmp_path: Path, scratch: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["cancel", "close", "late"])
-def test_nothing_is_left_of_a_build_that_is_given_up(tmp_path: Path, scratch: Path, how: str) -> None:
+def test_nothing_is_left_of_a_build_that_is_given_up(tmp_path: Path, how: str) -> None:
     async def test() -> None:
         begun = asyncio.Event()
 
@@ -428,10 +428,11 @@ def test_nothing_is_left_of_a_build_that_is_given_up(tmp_path: Path, scratch: Pa
         ended = asyncio.Event()
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         repo = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
-        settings = GitSettings(kind="github", also=("http",), clone_seconds=0.5 if how == "late" else 60.0)
+        seconds = 0.5 if how == "late" else 60.0
+        settings = GitSettings(kind="github", also=("http",), clone_seconds=seconds, directory=str(tmp_path))
         steps = build_of_sources(MemoryEngine("n"), ["x"], one(repo=repo), Owner(), settings)
         assert await anext(steps) == f"a: fetching {repo}"
-        assert len(list(scratch.iterdir())) == 1
+        assert len(list(tmp_path.iterdir())) == 1
         if how == "close":
             await steps.aclose()
         else:
@@ -442,7 +443,7 @@ def test_nothing_is_left_of_a_build_that_is_given_up(tmp_path: Path, scratch: Pa
             with pytest.raises(asyncio.CancelledError if how == "cancel" else SourceError):
                 await task
             await ended.wait()  # git is gone
-        assert not list(scratch.iterdir())
+        assert not list(tmp_path.iterdir())
         server.close()
 
     run(test)

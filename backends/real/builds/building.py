@@ -28,15 +28,21 @@ def check_builds(builds: Builds, owner: Owner, settings: GitSettings | None) -> 
     return settings
 
 
+def empty_directory(directory: Path) -> None:
+    """Make the directory for builds, which nobody else can read, without what a service that was killed left there."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(0o700, parents=True, exist_ok=True)
+
+
 async def build_of_sources(
     engine: Engine, tags: Sequence[str], builds: Builds, owner: Owner, settings: GitSettings
 ) -> AsyncGenerator[str, None]:
     """Build an image of what `check_builds` has let through; yield progress, one line each.
 
     Raises what `fetch` and `Engine.build_image` raise. The directory in which it happens is removed in any case, also
-    where this is cancelled or closed early; only a service that is killed leaves it behind.
+    where this is cancelled or closed early; only a service that is killed leaves it behind (`empty_directory`).
     """
-    directory = Path(tempfile.mkdtemp(prefix="eru-build-"))
+    directory = Path(tempfile.mkdtemp(prefix="eru-build-", dir=settings.directory or None))
     try:
         context = directory / "context"
         context.mkdir()

@@ -73,6 +73,7 @@ class GitSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``token_file`` and ``key_file`` are read at each build; without a key nothing is cloned by ssh, whose known hosts
     are those of the service's user. ``also`` are schemes beside https and ssh: "http", and "file", which lets whoever
     builds read every repository that the service can. One stage's sources must be there in ``clone_seconds``.
+    ``directory`` is where builds are made, by default the system's for temporary files.
     """
 
     kind: GitHost
@@ -81,6 +82,7 @@ class GitSettings(msgspec.Struct, frozen=True, kw_only=True):
     key_file: str = ""
     clone_seconds: float = 300.0
     also: tuple[Scheme, ...] = ()
+    directory: str = ""
 
     @property
     def hosts(self) -> tuple[str, ...]:
