@@ -57,8 +57,9 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.replays --json out/bench-replays.json $$(test -d $(OPENB) && echo --openb $(OPENB))
 	$(BIN)/python -m benchmarks.plugins --json out/bench-plugins.json
 	$(BIN)/python -m benchmarks.strategies --json out/bench-strategies.json
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[real]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[real,benchmarks]'
 	$(BIN)/python -m benchmarks.live --json out/bench-live.json
+	$(BIN)/python -m benchmarks.docker_overhead --json out/bench-docker.json
 
 studies: .venv/installed
 	$(BIN)/python -m eru_sim.studies.fgd $(OPENB) --orders $(ORDERS) --out out/studies/fgd -j $(JOBS)

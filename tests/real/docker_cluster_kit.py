@@ -16,6 +16,7 @@ from backends.real.engines.docker_api import Tls
 from backends.real.nodes import Endpoint, LivenessOptions
 from eru_sim.live.composition import real_cluster
 from testbed import beds, docker_nodes
+from testbed.system import BedError
 
 IMAGE = "eru-test:local"
 SECOND_NS = 10**9
@@ -73,11 +74,16 @@ def call(node: BedNode, method: str, path: str) -> Any:
 
 
 def containers(nodes: list[BedNode], core_id: str) -> Iterator[Container]:
-    """Every container of a core, running or not."""
+    """Every container of a core, running or not; one that goes while they are asked for may be left out."""
     query = f'all=1&filters={{"label":["eru.core={core_id}"]}}'
     for node in nodes:
         for listed in call(node, "GET", f"/containers/json?{query}"):
-            found = call(node, "GET", f"/containers/{listed['Id']}/json")
+            try:
+                found = call(node, "GET", f"/containers/{listed['Id']}/json")
+            except BedError as error:
+                if ": 404: " in str(error):
+                    continue  # it has just been removed
+                raise
             labels = found["Config"]["Labels"]
             name, pid = found["Name"].lstrip("/"), found["State"]["Pid"]
             yield Container(node, name, pid, labels["eru.workload"], found)
