@@ -9,6 +9,7 @@ largest node here. Where the plugin "gpu" is not in use, those that read its slo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -165,7 +166,7 @@ class _NodeScore(NamedTuple):
     device: int = -1
 
 
-class _NodeByNode(_GpuPolicy):
+class _NodeByNode(_GpuPolicy, ABC):
     """What a node scores depends on its devices and what is free of them, on its cpu, and on the request alone.
 
     Nodes are alike and few of them change from one decision to the next, so every case is scored once and remembered;
@@ -174,11 +175,11 @@ class _NodeByNode(_GpuPolicy):
 
     def __init__(self) -> None:
         self._inventories: Sequence[Inventory] = ()
-        self._kinds_of_nodes: dict[_Devices, int] = {}
+        self._kind_numbers: dict[_Devices, int] = {}
         self._devices: list[_Devices] = []
         """By kind of node."""
-        self._numbers = np.zeros(0, dtype=np.int64)
-        """By inventory the kind of node; the last is for nodes without."""
+        self._kind_by_inventory = np.zeros(0, dtype=np.int64)
+        """The kind of node; the last is for nodes without."""
         self._cpu_steps = np.zeros(0, dtype=np.int64)
         """Ascending."""
         self._known: dict[Any, dict[bytes, _NodeScore]] = {}
@@ -192,16 +193,16 @@ class _NodeByNode(_GpuPolicy):
         """By row."""
         assert nodes.slots is not None
         inventories, ids, free = nodes.slots
-        if self._inventories is not inventories or len(inventories) >= len(self._numbers):
+        if self._inventories is not inventories or len(inventories) >= len(self._kind_by_inventory):
             self._inventories = inventories
-            self._numbers = np.array([self._number_of(inventory) for inventory in (*inventories, NOTHING)])
+            self._kind_by_inventory = np.array([self._node_kind_of(inventory) for inventory in (*inventories, NOTHING)])
         if self._known_count > _REMEMBERED_MAX:
             self._forget()
         groups, cpu = _groups_of(payload), _amounts(nodes, request, "cpu")
         case = tuple((group["count"], group["milli"], group["memory"], *group["models"]) for group in groups)
         known = self._known.setdefault(case, {})
         nodes_now = np.empty((len(ids), 3 + free.shape[1]), dtype=np.int64)
-        nodes_now[:, 0], nodes_now[:, 3:] = self._numbers.take(ids), free
+        nodes_now[:, 0], nodes_now[:, 3:] = self._kind_by_inventory.take(ids), free
         nodes_now[:, 1] = self._cpu_steps.searchsorted(cpu.free, side="right")
         nodes_now[:, 2] = self._cpu_steps.searchsorted(cpu.free - cpu.asked, side="right")
         data, width = nodes_now.tobytes(), nodes_now[:1].nbytes
@@ -213,9 +214,9 @@ class _NodeByNode(_GpuPolicy):
                 self._known_count += 1
         return [known[key] for key in keys]
 
-    def _number_of(self, inventory: Inventory) -> int:
+    def _node_kind_of(self, inventory: Inventory) -> int:
         devices = _devices_of(inventory)
-        number = self._kinds_of_nodes.setdefault(devices, len(self._devices))
+        number = self._kind_numbers.setdefault(devices, len(self._devices))
         if number == len(self._devices):
             self._devices.append(devices)
         return number
@@ -223,11 +224,11 @@ class _NodeByNode(_GpuPolicy):
     def _forget(self) -> None:
         self._known, self._known_count = {}, 0
 
+    @abstractmethod
     def _score_node(
         self, devices: _Devices, free: Sequence[int], cpu: int, cpu_after: int, groups: Sequence[Mapping[str, Any]]
     ) -> _NodeScore:
         """The formula for one node: ``free`` of its slots before the request is placed, and cpu before and after."""
-        raise NotImplementedError
 
 
 class GpuPacking(_NodeByNode):
@@ -292,7 +293,7 @@ class GpuClustering(_GpuPolicy):
 
 def _left(slots: SlotColumns) -> Int64Array:
     """Milli left by row, of all devices together; without memory, whose slots come after the devices."""
-    numbers = [len(_devices_of(inventory).models) for inventory in slots.inventories]
+    numbers = [len(inventory.layout["models"]) for inventory in slots.inventories]
     counts = np.array([*numbers, 0], dtype=np.int64).take(slots.inventory_ids)  # -1 picks the last
     is_device = np.arange(slots.free.shape[1]) < counts[:, None]
     left: Int64Array = np.where(is_device, slots.free, 0).sum(axis=1)

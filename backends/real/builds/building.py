@@ -19,8 +19,6 @@ _PIECE = 256 * 1024
 
 def check_builds(builds: Builds, owner: Owner, settings: GitSettings | None) -> GitSettings:
     """`Rejected` names what makes no sense or is not allowed, before anything is done; returns the settings."""
-    if not builds.stages or not builds.builds:
-        raise Rejected("builds: there are none in the specification")
     if settings is None:
         raise Rejected("builds: no source code management is set up; start the service with --git-type, or send a tar")
     check(builds, owner)
