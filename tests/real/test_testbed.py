@@ -25,7 +25,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def bed(testbed_nodes: list[BedNode]) -> Iterator[beds.Bed]:
     """A bed besides the one that all tests share. Not in a directory of pytest: paths of sockets are limited."""
-    bed = beds.find_bed(tempfile.mkdtemp(prefix="eru-testbed-", dir="/var/tmp"))
+    while True:
+        bed = beds.find_bed(tempfile.mkdtemp(prefix="eru-testbed-", dir="/var/tmp"))
+        if bed.network_prefix != beds.find_bed().network_prefix:
+            break
+        bed.directory.rmdir()
     yield bed
     beds.take_down(bed)
 
@@ -100,6 +104,12 @@ def test_beds_do_not_disturb_each_other(bed: beds.Bed, testbed_nodes: list[BedNo
     beds.bring_up(bed, 1)
     beds.take_down(bed)
     assert [docker_nodes.state(shared.node(node.number)) for node in testbed_nodes] == ["up"] * len(testbed_nodes)
+
+
+def test_few_directories_give_the_same_network() -> None:
+    directories = [Path(f"/var/tmp/eru-testbed-{number}") for number in range(1000)]
+    networks = {beds.Bed(directory).network_prefix for directory in directories}
+    assert len(networks) > 900
 
 
 def test_the_bridge_keeps_its_address_while_nodes_come_and_go(bed: beds.Bed) -> None:
