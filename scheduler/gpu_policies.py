@@ -10,6 +10,7 @@ largest node here. Where the plugin "gpu" is not in use, those that read its slo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -157,6 +158,7 @@ class _GpuPolicy(Policy):
 
 
 _REMEMBERED_MAX = 1 << 16
+_FEW = 6
 
 
 class _NodeScore(NamedTuple):
@@ -180,7 +182,7 @@ class _NodeByNode(_GpuPolicy, ABC):
         """By kind of node."""
         self._kind_by_inventory = np.zeros(0, dtype=np.int64)
         """The kind of node; the last is for nodes without."""
-        self._cpu_steps = np.zeros(0, dtype=np.int64)
+        self._cpu_steps: list[int] = []
         """Ascending."""
         self._known: dict[Any, dict[bytes, _NodeScore]] = {}
         self._known_count = 0
@@ -201,15 +203,12 @@ class _NodeByNode(_GpuPolicy, ABC):
         groups, cpu = _groups_of(payload), _amounts(nodes, request, "cpu")
         case = tuple((group["count"], group["milli"], group["memory"], *group["models"]) for group in groups)
         known = self._known.setdefault(case, {})
-        nodes_now = np.empty((len(ids), 3 + free.shape[1]), dtype=np.int64)
-        nodes_now[:, 0], nodes_now[:, 3:] = self._kind_by_inventory.take(ids), free
-        nodes_now[:, 1] = self._cpu_steps.searchsorted(cpu.free, side="right")
-        nodes_now[:, 2] = self._cpu_steps.searchsorted(cpu.free - cpu.asked, side="right")
-        data, width = nodes_now.tobytes(), nodes_now[:1].nbytes
-        keys = [data[start : start + width] for start in range(0, len(data), width)]
-        for row, key in enumerate(keys):
+        keys = (_keys_of_few if len(ids) <= _FEW else _keys_of_many)(
+            self._kind_by_inventory.take(ids), cpu.free, cpu.free - cpu.asked, free, self._cpu_steps
+        )
+        for key in keys:
             if key not in known:
-                number, cpu_before, cpu_after, *slots = nodes_now[row].tolist()
+                number, cpu_before, cpu_after, *slots = array("q", key)
                 known[key] = self._score_node(self._devices[number], slots, cpu_before, cpu_after, groups)
                 self._known_count += 1
         return [known[key] for key in keys]
@@ -229,6 +228,29 @@ class _NodeByNode(_GpuPolicy, ABC):
         self, devices: _Devices, free: Sequence[int], cpu: int, cpu_after: int, groups: Sequence[Mapping[str, Any]]
     ) -> _NodeScore:
         """The formula for one node: ``free`` of its slots before the request is placed, and cpu before and after."""
+
+
+def _keys_of_many(
+    kinds: Int64Array, cpu: Int64Array, cpu_after: Int64Array, free: Int64Array, steps: Sequence[int]
+) -> list[bytes]:
+    """By node, the int64 of its kind, of how many of the steps ``cpu`` and ``cpu_after`` reach, and of its slots."""
+    columns = np.empty((len(kinds), 3 + free.shape[1]), dtype=np.int64)
+    columns[:, 0], columns[:, 3:] = kinds, free
+    columns[:, 1] = np.searchsorted(steps, cpu, side="right")
+    columns[:, 2] = np.searchsorted(steps, cpu_after, side="right")
+    data, width = columns.tobytes(), columns.strides[0]
+    return [data[start : start + width] for start in range(0, len(data), width)]
+
+
+def _keys_of_few(
+    kinds: Int64Array, cpu: Int64Array, cpu_after: Int64Array, free: Int64Array, steps: Sequence[int]
+) -> list[bytes]:
+    """`_keys_of_many`, where the calls of NumPy cost more than what they do."""
+    columns = zip(kinds.tolist(), cpu.tolist(), cpu_after.tolist(), free.tolist(), strict=True)
+    return [
+        array("q", (kind, bisect_right(steps, before), bisect_right(steps, after), *slots)).tobytes()
+        for kind, before, after, slots in columns
+    ]
 
 
 class GpuPacking(_NodeByNode):
@@ -363,6 +385,8 @@ class _Fragmentation:
         ]
         self.uses = [tuple(device in one for one in suits) for device in range(len(models))]
         """By device, which kinds may use it."""
+        self._are_alike = len(set(self.uses)) == 1
+        """Whether devices differ in nothing but in what is left of them, and their order does not matter."""
         needs = [(kind.number, kind.milli, one) for kind, one in zip(kinds, suits, strict=True)]
         self._needs = list(dict.fromkeys(needs))
         """What kinds need of devices: how many, milli of each, and which will do."""
@@ -380,6 +404,8 @@ class _Fragmentation:
         devices (or parts of some too small), too little cpu, no device asked and enough cpu, no device asked and too
         little cpu, no device of the model.
         """
+        if self._are_alike:
+            left = tuple(sorted(left))
         known = self._known.get((cpu, left))
         if known is not None:
             return known
@@ -464,7 +490,7 @@ class FragmentationGradientDescent(_NodeByNode):
         if self._kinds is None or self._kinds[0] is not self.typical_pods:
             self._forget()
             self._kinds = self.typical_pods, _kinds_of(self.typical_pods)
-            self._cpu_steps = np.array(sorted({kind.cpu for kind in self._kinds[1]}), dtype=np.int64)
+            self._cpu_steps = sorted({kind.cpu for kind in self._kinds[1]})
         return super()._scores(nodes, request, payload)
 
     def _forget(self) -> None:
@@ -478,7 +504,7 @@ class FragmentationGradientDescent(_NodeByNode):
         if fragmentation is None:
             assert self._kinds is not None
             fragmentation = self._fragmentations[devices.models] = _Fragmentation(
-                self._kinds[1], self._cpu_steps.tolist(), devices.models
+                self._kinds[1], self._cpu_steps, devices.models
             )
         left = tuple(free[: len(devices.models)])
         before = fragmentation.of(cpu, left)

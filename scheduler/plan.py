@@ -185,34 +185,46 @@ class Planner:
     ) -> NodeIndex:
         if request_class.policy_epoch != self.policy_epoch:
             self._adopt_policy(request_class)
-        mask = self.cluster.open_mask if request_class.is_plain else self._mask_of(request_class)
-        capped = False
-        if request_class.is_coupled:
-            mask, capped = self._apply_caps(request_class, mask)
-        if refused or request_class.access is not None:
-            closed = self.reservations.closed_rows(request_class)
-            if len(closed) or refused:
-                mask, capped = mask.copy(), True
-                mask[closed] = 0
-                mask[list(refused)] = 0
+        allowed = self._allowed(request_class, refused)
         policy, linear = self.policy, self._linear
-        if rows is None and linear is not None and (request_class.asked is None or not request_class.asked.scored):
-            if capped:  # which took a look at every row; so does this one, and equals in a row cost it nothing
+        if request_class.asked is not None and request_class.asked.scored:
+            linear = None
+        by_column = linear is None and not policy.relates_rows and not isinstance(policy, RandomPolicy)
+        if rows is None and allowed is None and by_column:
+            return self._choose_by_score(request_class, decision)
+        mask = self._mask_of(request_class)
+        if allowed is not None:
+            mask = mask & allowed
+        if rows is None and linear is not None:
+            if allowed is not None:  # which took a look at every row; so does this, and equals in a row cost it nothing
                 assert request_class.weights is not None
                 row_count = self.ledger.row_count
                 return int(
                     kernels.best_row(self.ledger.free, request_class.need, request_class.weights, mask, row_count)
                 )
             return self._choose_linear(request_class, linear, mask)
-        if rows is None and (capped or policy.relates_rows):
+        if rows is None and (allowed is not None or policy.relates_rows):
             rows = np.arange(self.ledger.row_count)
         if rows is not None:
             return self._choose_among(request_class, decision, mask, rows)
-        if isinstance(policy, RandomPolicy):
-            return self._draw(request_class, policy, decision, mask)
-        if type(policy).normalise is not Policy.normalise:
-            return self._choose_normalised(request_class, decision, mask)
-        return self._choose_by_score(request_class, self._column_of(request_class), mask)
+        assert isinstance(policy, RandomPolicy)
+        return self._draw(request_class, policy, decision, mask)
+
+    def _allowed(self, request_class: RequestClass, refused: Sequence[NodeIndex]) -> MaskArray | None:
+        """By row, whether domains, reservations and earlier refusals leave it; None where they leave all."""
+        ruled_out = list(refused)
+        if request_class.access is not None:
+            ruled_out += self.reservations.closed_rows(request_class).tolist()
+        full = []
+        if request_class.is_coupled:
+            full = [cap for _, cap in self._caps(request_class) if not (cap.limit >= 1).all()]
+        if not (ruled_out or full):
+            return None
+        allowed = np.ones_like(self.cluster.open_mask)
+        allowed[ruled_out] = 0
+        for cap in full:
+            allowed[: len(cap.domain_ids)] &= _rows_of(cap, cap.limit >= 1)
+        return allowed
 
     def _column_of(self, request_class: RequestClass) -> ScoreColumn | None:
         """The score column; None for a first use of a cheap policy, and where scores change on rows that do not."""
@@ -279,48 +291,55 @@ class Planner:
 
     def changed_rows(self, seen: int) -> Int64Array | None:
         """The rows touched since version ``seen``, ascending and once each; None when that is not known, for all."""
-        ledger = self.ledger
-        if seen < 0 or ledger.version - seen > len(ledger.change_log):
-            return None
-        if self._changes_of != (seen, ledger.version):
-            low, high = seen % len(ledger.change_log), ledger.version % len(ledger.change_log)
-            if low < high or seen == ledger.version:
-                rows = ledger.change_log[low:high]
-            else:
-                rows = np.concatenate([ledger.change_log[low:], ledger.change_log[:high]])
-            self._changes_of, self._changes = (seen, ledger.version), _distinct(rows)
+        if self._changes_of != (seen, self.ledger.version):
+            touched = self._touched_rows(seen)
+            if touched is None:
+                return None
+            self._changes_of, self._changes = (seen, self.ledger.version), _distinct(touched)
         return self._changes
 
-    def _choose_by_score(self, request_class: RequestClass, column: ScoreColumn | None, mask: MaskArray) -> NodeIndex:
-        if column is None:
-            rows = self._fitting(request_class, mask)
-            return _best_of(rows, self._scores(request_class, rows))
-        self._refresh(request_class, column, mask)
-        return _place_of_best(column.scores[: self.ledger.row_count])
+    def _touched_rows(self, seen: int) -> Int64Array | None:
+        """`changed_rows` in the order in which they were touched, as often as they were."""
+        ledger = self.ledger
+        log = ledger.change_log
+        if seen < 0 or ledger.version - seen > len(log):
+            return None
+        low, high = seen % len(log), ledger.version % len(log)
+        if low < high or seen == ledger.version:
+            return log[low:high]
+        return np.concatenate([log[low:], log[:high]])
 
-    def _choose_normalised(self, request_class: RequestClass, decision: int, mask: MaskArray) -> NodeIndex:
+    def _choose_by_score(self, request_class: RequestClass, decision: int) -> NodeIndex:
+        """Of all rows, where nothing but what a score column knows rules any out."""
         column = self._column_of(request_class)
         if column is None:
-            rows = self._fitting(request_class, mask)
-            scores = self._scores(request_class, rows)
-        else:
-            self._refresh(request_class, column, mask)
-            rows = (column.scores[: self.ledger.row_count] > -np.inf).nonzero()[0]
-            scores = column.scores.take(rows)
-        return self._best_normalised(rows, scores, decision)
+            rows = self._fitting(request_class, self._mask_of(request_class))
+            return self._best_normalised(rows, self._scores(request_class, rows), decision)
+        self._refresh(request_class, column)
+        scores = column.scores[: self.ledger.row_count]
+        if type(self.policy).normalise is Policy.normalise:
+            return _place_of_best(scores)
+        rows = (scores > -np.inf).nonzero()[0]
+        return self._best_normalised(rows, scores.take(rows), decision)
 
     def _best_normalised(self, rows: Int64Array, scores: FloatArray, decision: int) -> NodeIndex:
         return _best_of(rows, self.policy.normalise(scores, decision)) if len(rows) else NO_ROW
 
-    def _refresh(self, request_class: RequestClass, column: ScoreColumn, mask: MaskArray) -> None:
+    def _refresh(self, request_class: RequestClass, column: ScoreColumn) -> None:
         """Bring a score column up to date: ``-inf`` on rows on which the request does not fit."""
-        changed = self.changed_rows(column.seen)
+        rows = self._touched_rows(column.seen)
         column.seen = self.ledger.version
-        if changed is None:
-            changed = np.arange(self.ledger.row_count)
-        if len(changed):
-            column.scores[changed] = -np.inf
-            rows = self._fitting(request_class, mask, changed)
+        if rows is None:
+            rows = np.arange(self.ledger.row_count)
+        if not len(rows):
+            return
+        column.scores[rows] = -np.inf
+        fits = self._has_amounts(request_class, rows)
+        fits &= self.cluster.open_mask.take(rows).view(np.bool_)
+        rows = _distinct(rows.compress(fits))
+        if len(rows) and not request_class.is_plain:
+            rows = rows.compress(self._bound_on(request_class, rows) > 0)
+        if len(rows):
             column.scores[rows] = self._scores(request_class, rows)
 
     def _fitting(self, request_class: RequestClass, mask: MaskArray, rows: Int64Array | None = None) -> Int64Array:
@@ -408,6 +427,8 @@ class Planner:
 
     def _mask_of(self, request_class: RequestClass) -> MaskArray:
         """By row, whether `_bound_of` allows one copy."""
+        if request_class.is_plain:
+            return self.cluster.open_mask
         self._bound_of(request_class)
         assert request_class.mask is not None
         return request_class.mask
@@ -493,17 +514,6 @@ class Planner:
             for name in asked.coupled
             for cap in self.plugins[name].caps(asked.payloads[name], self.cluster, self.ledger)
         ]
-
-    def _apply_caps(self, request_class: RequestClass, mask: MaskArray) -> tuple[MaskArray, bool]:
-        """Return the mask without rows of domains that are full, and whether there are any such domains."""
-        capped = False
-        for _, cap in self._caps(request_class):
-            has_room = cap.limit >= 1
-            if not has_room.all():
-                if not capped:
-                    mask, capped = mask.copy(), True
-                mask[: len(cap.domain_ids)] &= _rows_of(cap, has_room)
-        return mask, capped
 
     # -- many copies ----------------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class Bed:
 
     @property
     def network_prefix(self) -> str:
-        """The first three numbers of the addresses of nodes, from 10.224.0 to 10.255.255. Follows from the directory."""
+        """The first three numbers of the addresses of nodes, 10.224.0 to 10.255.255. Follows from the directory."""
         return f"10.{224 + (self._checksum >> 24 & 0x1F)}.{self._checksum >> 16 & 0xFF}"
 
     @property

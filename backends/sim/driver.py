@@ -16,9 +16,11 @@ one would have.
 
 from __future__ import annotations
 
+import gc
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from hashlib import blake2b
 from heapq import heapify, heappop, heappush
@@ -95,6 +97,8 @@ _Entry = tuple[int, int, AnyEvent | _Own]
 """When what is due, its number, and what."""
 _SPAN_BITS = 34
 """A span is 2^34 ns, about 17 s."""
+_GARBAGE_THRESHOLDS = (50_000, 20, 20)
+"""A run makes objects that stay, or go when nothing refers to them: searching them for cycles is mostly in vain."""
 
 
 class SimDriver:
@@ -154,8 +158,12 @@ class SimDriver:
             self._arm_arrival()
         else:
             self._find_arrival(self._loaded)
+        with _few_searches_for_garbage():
+            self._go_on(math.inf if horizon_ns is None else horizon_ns)
+        return self.core.at_ns if horizon_ns is None else horizon_ns
+
+    def _go_on(self, last_ns: float) -> None:
         near, due, observe = self._near, self._due, self.engine.observe
-        last_ns = math.inf if horizon_ns is None else horizon_ns
         while due or near or self._begin_span():
             at_ns = self.now_ns if due else near[0][0]
             if at_ns > last_ns:
@@ -180,7 +188,6 @@ class SimDriver:
                     inbox += [what] * times
             if inbox:
                 self._step(at_ns, inbox)
-        return self.core.at_ns if horizon_ns is None else horizon_ns
 
     def _let_pass(self, delay_ns: int) -> None:
         """Have SimPy go on to the next instant."""
@@ -334,6 +341,18 @@ class SimDriver:
             raise ValueError(f"feed: what follows arrival {state.arrived} has changed; give the inputs of before")
         if state.arrival is not None:
             self._arrival_sequence = state.arrival[0]
+
+
+@contextmanager
+def _few_searches_for_garbage() -> Iterator[None]:
+    """Unless the caller's settings have even fewer."""
+    before = gc.get_threshold()
+    if 0 < before[0] < _GARBAGE_THRESHOLDS[0]:
+        gc.set_threshold(*_GARBAGE_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _digest(arrival: Arrival) -> bytes:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from scheduler.config import CPU, MEMORY, CoreConfig, PluginConfig, PolicyConfig
 from scheduler.events import NodeJoined, ReallocRequested, WorkloadUpdated
-from scheduler.gpu_policies import _STEPS, tag_of, typical_pods
+from scheduler.gpu_policies import _FEW, _STEPS, _keys_of_few, _keys_of_many, tag_of, typical_pods
 from scheduler.plugins.gpu import GpuPlugin
 from scheduler.policies import BUILT_IN, Asking, BestFit, Weighted, make_policy
 from scheduler.ports import Dimension, NodeColumns, SlotColumns
@@ -219,6 +219,17 @@ KINDS = st.fixed_dictionaries(
         "share": st.floats(0, 1),
     }
 )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, _FEW + 2), st.integers(0, 9), st.lists(st.integers(0, 9), unique=True), st.integers(0, 2**32))
+def test_few_nodes_have_the_keys_of_many(nodes: int, slots: int, steps: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    kinds, cpu, cpu_after = rng.integers(-2, 12, (3, nodes))
+    free = rng.integers(0, 2**40, (nodes, slots))
+    few, many = (keys(kinds, cpu, cpu_after, free, sorted(steps)) for keys in (_keys_of_few, _keys_of_many))
+    assert few == many
+    assert len(few) == nodes
 
 
 @settings(max_examples=150, deadline=None)

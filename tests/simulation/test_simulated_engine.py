@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,20 @@ def test_draws_are_uniform_and_belong_to_their_key(seed: int) -> None:
     assert abs(sum(draws) / 2000 - 0.5) < 0.03
     assert all(0 <= draw < 1 for draw in draws)
     assert draws[7] == EngineModel(seed=seed).draw("x", 7) != EngineModel(seed=seed + 1).draw("x", 7)
+
+
+@pytest.mark.parametrize("before", [(700, 10, 10), (10**6, 10, 10), (0, 10, 10)])
+def test_a_run_leaves_the_search_for_garbage_as_it_was(before: tuple[int, int, int]) -> None:
+    during = []
+    core = Core(CoreConfig())
+    driver = SimDriver(core, SimulatedEngine(), JournalWriter(Header(config=core.config)))
+    driver.observers.append(lambda *_: during.append(gc.get_threshold()[0]))
+    caller = gc.get_threshold()
+    try:
+        gc.set_threshold(*before)
+        driver.run([Arrival(0, NodeJoined(node_id="n", capacity={"cpu": 9, "memory": 9}))])
+        assert gc.get_threshold() == before
+    finally:
+        gc.set_threshold(*caller)
+    rarely, *_ = during
+    assert rarely == before[0] or before[0] < 10_000 < rarely
