@@ -238,7 +238,7 @@ def _keys_of_many(
     columns[:, 0], columns[:, 3:] = kinds, free
     columns[:, 1] = np.searchsorted(steps, cpu, side="right")
     columns[:, 2] = np.searchsorted(steps, cpu_after, side="right")
-    data, width = columns.tobytes(), columns.strides[0]
+    data, width = columns.tobytes(), columns.shape[1] * columns.itemsize
     return [data[start : start + width] for start in range(0, len(data), width)]
 
 
