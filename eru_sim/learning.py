@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from eru_sim.feed import CONSTRAINT_OF
 from scheduler.policy import Asking
 
@@ -29,9 +31,14 @@ def learned_params(
 
 def _work(sample: Any, plugins: Iterable[ResourcePlugin]) -> Iterator[Asking]:
     by_constraint = {CONSTRAINT_OF.get(plugin.name, plugin.name): plugin for plugin in plugins}
+    payloads: dict[bytes, dict[str, Any]] = {}
     submission: Submission
     for submission in sample():
-        asking = Asking(submission.request, _payloads(submission.constraints or {}, by_constraint))
+        constraints = submission.constraints or {}
+        key = msgspec.msgpack.encode(constraints)
+        if key not in payloads:
+            payloads[key] = _payloads(constraints, by_constraint)
+        asking = Asking(submission.request, payloads[key])
         for _ in range(submission.count):
             yield asking
 
