@@ -46,10 +46,14 @@ class Deployments:
     def plan(self, event: DeploymentRequested, request_class: RequestClass) -> Shares:
         """Say what every row gets; `StrategyError` where the strategy cannot have what it needs."""
         asked = request_class.asked
-        rows = self._candidate_rows(event, request_class)
         if asked is not None and asked.coupling == "domain":
-            return self._plan_coupled(event, request_class, rows)
-        capacity = self.planner.capacities(request_class)[rows]
+            return self._plan_coupled(event, request_class, self._candidate_rows(event, request_class))
+        capacity = self.planner.capacities(request_class)
+        if event.strategy == "auto" and not (event.node_ids or event.excluded_node_ids):
+            rows = np.arange(len(capacity))  # where there is no capacity, nobody is a candidate
+        else:
+            rows = self._candidate_rows(event, request_class)
+            capacity = capacity[rows]
         most = min(SUBMISSION_COPIES_MAX, self.planner.total_limit(request_class))
         while True:
             candidates = self._candidates(event, request_class, rows, capacity)

@@ -327,19 +327,11 @@ class Planner:
 
     def _refresh(self, request_class: RequestClass, column: ScoreColumn) -> None:
         """Bring a score column up to date: ``-inf`` on rows on which the request does not fit."""
-        rows = self._touched_rows(column.seen)
+        touched, rows, bound = self._news(request_class, column.seen, with_amounts=True)
         column.seen = self.ledger.version
-        if rows is None:
-            rows = np.arange(self.ledger.row_count)
-        if not len(rows):
-            return
-        column.scores[rows] = -np.inf
-        fits = self._has_amounts(request_class, rows)
-        fits &= self.cluster.open_mask.take(rows).view(np.bool_)
-        rows = _distinct(rows.compress(fits))
-        if len(rows) and not request_class.is_plain:
-            rows = rows.compress(self._bound_on(request_class, rows) > 0)
+        column.scores[touched] = -np.inf
         if len(rows):
+            rows = rows.compress(bound > 0)
             column.scores[rows] = self._scores(request_class, rows)
 
     def _fitting(self, request_class: RequestClass, mask: MaskArray, rows: Int64Array | None = None) -> Int64Array:
@@ -426,44 +418,47 @@ class Planner:
     # -- what filters ---------------------------------------------------------------------------------------------
 
     def _mask_of(self, request_class: RequestClass) -> MaskArray:
-        """By row, whether `_bound_of` allows one copy."""
+        """By row, whether state, pool, avoidance and plugins allow one copy; quantities and caps apart.
+
+        Exact plugins are only asked where the quantities of one copy are there; the answer is no elsewhere.
+        """
         if request_class.is_plain:
             return self.cluster.open_mask
-        self._bound_of(request_class)
-        assert request_class.mask is not None
-        return request_class.mask
-
-    def _bound_of(self, request_class: RequestClass) -> Int64Array:
-        """By row, how many copies state, pool, avoidance and plugins allow as of now; quantities and caps apart.
-
-        Exact plugins are only asked where the quantities of one copy are there; the answer is 0 elsewhere.
-        """
-        bound, mask, asked = request_class.bound, request_class.mask, request_class.asked
-        rows: Int64Array | None = None
-        if bound is None or mask is None or len(mask) != len(self.cluster.open_mask):
-            bound = request_class.bound = np.zeros(len(self.cluster.open_mask), dtype=np.int64)
+        mask = request_class.mask
+        if mask is None or len(mask) != len(self.cluster.open_mask):
             mask = request_class.mask = np.zeros_like(self.cluster.open_mask)
-        else:
-            rows = self.changed_rows(request_class.mask_seen)
+            request_class.mask_seen = -1
+        asked = request_class.asked
+        touched, rows, bound = self._news(
+            request_class, request_class.mask_seen, with_amounts=asked is not None and len(asked.exact) > 0
+        )
         request_class.mask_seen = self.ledger.version
-        if rows is None:
-            rows = np.arange(self.ledger.row_count)
-        able = self.cluster.open_mask.take(rows) != 0
-        if asked is not None and asked.exact:
-            able &= self._has_amounts(request_class, rows)
-        if not able.all():
-            bound[rows] = mask[rows] = 0
-            rows = rows.take(able.nonzero()[0])
-        if len(rows):
-            bound[rows] = values = self._bound_on(request_class, rows)
-            mask[rows] = values > 0
-        return bound
+        mask[touched] = 0
+        mask[rows] = bound > 0
+        return mask
+
+    def _news(
+        self, request_class: RequestClass, seen: int, *, with_amounts: bool
+    ) -> tuple[Int64Array, Int64Array, Int64Array]:
+        """The rows touched since version ``seen``, all where that is not known; those of them that are open and, if
+        asked, have the quantities of one copy, ascending and once each; and what `_bound_on` says of these.
+        """
+        touched = self._touched_rows(seen)
+        if touched is None:
+            touched = np.arange(self.ledger.row_count)
+        able = self.cluster.open_mask.take(touched).view(np.bool_)
+        if with_amounts:
+            able &= self._has_amounts(request_class, touched)
+        rows = _distinct(touched.compress(able))
+        return touched, rows, self._bound_on(request_class, rows) if len(rows) else rows
 
     def _bound_on(self, request_class: RequestClass, rows: Int64Array) -> Int64Array:
         """What pool, avoidance and plugins allow on rows that are open."""
-        columns, asked = self.columns(rows), request_class.asked
         values: Int64Array = np.empty(len(rows), dtype=np.int64)
         values.fill(UNLIMITED)
+        if request_class.is_plain:
+            return values
+        columns, asked = self.columns(rows), request_class.asked
         for _, ok in self._place_filters(request_class, columns):
             values[~ok] = 0
         if asked is None:
@@ -522,19 +517,29 @@ class Planner:
 
         Without ``capped`` limits over domains are left out.
         """
-        count = self.ledger.row_count
-        if request_class.is_plain:
-            result = np.where(self.cluster.open_mask[:count] != 0, UNLIMITED, 0)
-        else:
-            result = self._bound_of(request_class)[:count].copy()
-        for column, amount in zip(self.ledger.free, request_class.request, strict=True):
-            if amount:
-                np.minimum(result, np.maximum(column[:count], 0) // amount, out=result)
+        result = self._capacity_column(request_class)[: self.ledger.row_count].copy()
         result[self.reservations.closed_rows(request_class)] = 0
         for _, cap in self._caps(request_class) if capped and request_class.is_coupled else ():
             limit = np.where(cap.domain_ids >= 0, np.maximum(cap.limit[cap.domain_ids], 0), UNLIMITED)
             np.minimum(result, limit, out=result)
         return result
+
+    def _capacity_column(self, request_class: RequestClass) -> Int64Array:
+        """By row, how many copies fit now; caps and reservations apart."""
+        column = request_class.capacity
+        if column is None or len(column) != len(self.cluster.open_mask):
+            column = request_class.capacity = np.zeros(len(self.cluster.open_mask), dtype=np.int64)
+            request_class.capacity_seen = -1
+        touched, rows, bound = self._news(request_class, request_class.capacity_seen, with_amounts=True)
+        request_class.capacity_seen = self.ledger.version
+        column[touched] = 0
+        if len(rows):
+            free = self.columns(rows).free
+            for place, amount in enumerate(request_class.request):
+                if amount:
+                    bound = np.minimum(bound, free[place] // amount)
+            column[rows] = bound
+        return column
 
     def total_limit(self, request_class: RequestClass) -> int:
         """How many copies all rows together may get where the coupling is no more than to the cluster."""

@@ -77,8 +77,9 @@ class RequestClass:
     """What is known about one kind of request. Made by `ClassTable.create`; never by hand."""
 
     __slots__ = (
-        "_amounts", "access", "asked", "avoid", "bound", "class_id", "column", "gang", "is_coupled", "is_plain", "key",
-        "mask", "mask_seen", "members", "need", "policy_epoch", "pool", "queued", "request", "uses", "weights",
+        "_amounts", "access", "asked", "avoid", "capacity", "capacity_seen", "class_id", "column", "gang", "is_coupled",
+        "is_plain", "key", "mask", "mask_seen", "members", "need", "policy_epoch", "pool", "queued", "request", "uses",
+        "weights",
     )  # fmt: skip
 
     def __init__(self, class_id: int, key: ClassKey, asked: Asked | None) -> None:
@@ -98,12 +99,14 @@ class RequestClass:
         self._amounts: Int64Array | None = None
         self.weights: FloatArray | None = None
         self.policy_epoch = -1
-        self.bound: Int64Array | None = None
-        """By row, how many copies state, pool, avoided rows and plugins allow; None as long as nobody asked."""
+        self.capacity: Int64Array | None = None
+        """By row, how many copies fit, caps and reservations apart; None as long as nobody asked."""
+        self.capacity_seen = -1
+        """The ledger's version up to which ``capacity`` is right."""
         self.mask: MaskArray | None = None
-        """By row, whether ``bound`` allows one; None as long as only the open rows matter."""
+        """By row, whether state, pool, avoided rows and plugins allow a copy; None as long as nobody asked."""
         self.mask_seen = -1
-        """The ledger's version up to which ``bound`` and ``mask`` are right."""
+        """The ledger's version up to which ``mask`` is right."""
         self.column: ScoreColumn | None = None
         self.uses = 0
         self.members = 0
@@ -163,7 +166,7 @@ class ClassTable:
         self._rest(left)
 
     def _rest(self, request_class: RequestClass) -> None:
-        request_class.mask = request_class.bound = None
+        request_class.mask = request_class.capacity = None
         self._idle[request_class.class_id] = None
         if len(self._idle) > _IDLE_CLASSES_MAX:
             oldest, _ = self._idle.popitem(last=False)

@@ -307,8 +307,7 @@ def _in_turn(need: int, room: Int64Array) -> Int64Array:
 
 
 def _require(need: int, capacity: Int64Array, most: int) -> None:
-    available = total_capacity(capacity)
-    if available < need:
+    if int(capacity.max(initial=0)) < need and (available := total_capacity(capacity)) < need:
         raise StrategyError("insufficient_resource", f"need: {need}, available: {available}")
     _require_allowed(need, most)
 
