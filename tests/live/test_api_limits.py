@@ -106,7 +106,7 @@ def test_a_full_inbox_is_told_and_nothing_has_happened(tmp_path: Path) -> None:
     async def scenario() -> None:
         options = ClusterOptions(driver=DriverOptions(inbox_max=4))
         async with serving(tmp_path, nodes=0, options=options) as api:
-            api.cluster.driver.options = DriverOptions(inbox_max=2)
+            api.cluster.driver.options = DriverOptions(inbox_max=2, busy_events=1, gather_ns=200_000_000)
             asked = [pb.SubmitRequest(spec=spec(f"w{n}"), idempotency_key=f"k{n}") for n in range(100)]
             codes = [code for code, _ in await asyncio.gather(*(status_of(api.stub.Submit(one)) for one in asked))]
             assert set(codes) == {Code.OK, Code.RESOURCE_EXHAUSTED}
