@@ -159,6 +159,7 @@ class _GpuPolicy(Policy):
 
 _REMEMBERED_MAX = 1 << 16
 _FEW = 6
+"""Up to so many nodes plain Python makes keys faster than NumPy."""
 
 
 class _NodeScore(NamedTuple):
