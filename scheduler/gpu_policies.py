@@ -186,6 +186,9 @@ class _NodeByNode(_GpuPolicy, ABC):
         self._cpu_steps: list[int] = []
         """Ascending."""
         self._known: dict[Any, dict[bytes, _NodeScore]] = {}
+        """By what is asked, what nodes score."""
+        self._known_by_payload: dict[int, tuple[Any, dict[bytes, _NodeScore]]] = {}
+        """By the payload's id: the payload, which keeps that, and its part of the above."""
         self._known_count = 0
 
     def score_slots(self, nodes: NodeColumns, request: Int64Array, payload: Any, facts: NodeFacts) -> FloatArray:
@@ -201,18 +204,26 @@ class _NodeByNode(_GpuPolicy, ABC):
             self._kind_by_inventory = np.array([self._node_kind_of(inventory) for inventory in (*inventories, NOTHING)])
         if self._known_count > _REMEMBERED_MAX:
             self._forget()
-        groups, cpu = _groups_of(payload), _amounts(nodes, request, "cpu")
-        case = tuple((group["count"], group["milli"], group["memory"], *group["models"]) for group in groups)
-        known = self._known.setdefault(case, {})
+        if id(payload) not in self._known_by_payload:
+            self._remember(payload)
+        _, known = self._known_by_payload[id(payload)]
+        cpu = _amounts(nodes, request, "cpu")
         keys = (_keys_of_few if len(ids) <= _FEW else _keys_of_many)(
-            self._kind_by_inventory.take(ids), cpu.free, cpu.free - cpu.asked, free, self._cpu_steps
+            self._kind_by_inventory.take(ids), cpu.free, cpu.asked, free, self._cpu_steps
         )
-        for key in keys:
-            if key not in known:
-                number, cpu_before, cpu_after, *slots = array("q", key)
-                known[key] = self._score_node(self._devices[number], slots, cpu_before, cpu_after, groups)
-                self._known_count += 1
+        for key in set(keys).difference(known):
+            number, cpu_before, cpu_after, *slots = array("q", key)
+            known[key] = self._score_node(self._devices[number], slots, cpu_before, cpu_after, _groups_of(payload))
+            self._known_count += 1
         return [known[key] for key in keys]
+
+    def _remember(self, payload: Any) -> None:
+        """Have a payload share with its equals what is known."""
+        case = tuple(
+            (group["count"], group["milli"], group["memory"], *group["models"]) for group in _groups_of(payload)
+        )
+        self._known_by_payload[id(payload)] = payload, self._known.setdefault(case, {})
+        self._known_count += 1
 
     def _node_kind_of(self, inventory: Inventory) -> int:
         devices = _devices_of(inventory)
@@ -222,7 +233,7 @@ class _NodeByNode(_GpuPolicy, ABC):
         return number
 
     def _forget(self) -> None:
-        self._known, self._known_count = {}, 0
+        self._known, self._known_by_payload, self._known_count = {}, {}, 0
 
     @abstractmethod
     def _score_node(
@@ -232,25 +243,27 @@ class _NodeByNode(_GpuPolicy, ABC):
 
 
 def _keys_of_many(
-    kinds: Int64Array, cpu: Int64Array, cpu_after: Int64Array, free: Int64Array, steps: Sequence[int]
+    kinds: Int64Array, cpu: Int64Array, cpu_asked: int, free: Int64Array, steps: Sequence[int]
 ) -> list[bytes]:
-    """By node, the int64 of its kind, of how many of the steps ``cpu`` and ``cpu_after`` reach, and of its slots."""
+    """By node, the int64 of its kind, of how many of the steps ``cpu`` reaches without and with what is asked taken
+    off, and of its slots.
+    """
     columns = np.empty((len(kinds), 3 + free.shape[1]), dtype=np.int64)
     columns[:, 0], columns[:, 3:] = kinds, free
     columns[:, 1] = np.searchsorted(steps, cpu, side="right")
-    columns[:, 2] = np.searchsorted(steps, cpu_after, side="right")
+    columns[:, 2] = np.searchsorted(steps, cpu - cpu_asked, side="right")
     data, width = columns.tobytes(), columns.shape[1] * columns.itemsize
     return [data[start : start + width] for start in range(0, len(data), width)]
 
 
 def _keys_of_few(
-    kinds: Int64Array, cpu: Int64Array, cpu_after: Int64Array, free: Int64Array, steps: Sequence[int]
+    kinds: Int64Array, cpu: Int64Array, cpu_asked: int, free: Int64Array, steps: Sequence[int]
 ) -> list[bytes]:
     """`_keys_of_many`, where the calls of NumPy cost more than what they do."""
-    columns = zip(kinds.tolist(), cpu.tolist(), cpu_after.tolist(), free.tolist(), strict=True)
+    columns = zip(kinds.tolist(), cpu.tolist(), free.tolist(), strict=True)
     return [
-        array("q", (kind, bisect_right(steps, before), bisect_right(steps, after), *slots)).tobytes()
-        for kind, before, after, slots in columns
+        array("q", (kind, bisect_right(steps, left), bisect_right(steps, left - cpu_asked), *slots)).tobytes()
+        for kind, left, slots in columns
     ]
 
 
@@ -483,6 +496,8 @@ class FragmentationGradientDescent(_NodeByNode):
 
     def prefer(self, node: NodeColumns, request: Int64Array, payload: Any, draw: float) -> Sequence[str] | None:
         """The best device for a part of one GPU; whole ones are taken as the plugin likes."""
+        if tag_of(_groups_of(payload)) != "share":
+            return None
         device = self._scores(node, request, payload)[0].device
         assert node.slots is not None
         return None if device < 0 else [node.slots.inventories[int(node.slots.inventory_ids[0])].slots[device]]

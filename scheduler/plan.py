@@ -36,6 +36,8 @@ from scheduler.score_order import ScoreOrder
 from scheduler.types import BoolArray, FloatArray, Int64Array, MaskArray, NodeIndex
 
 NO_ROW = -1
+_FEW = 16
+"""Up to so many rows plain Python sorts faster than NumPy."""
 _ORDERED_MIN = 2048
 """Fewer rows than that are sooner scanned than kept in order."""
 
@@ -111,6 +113,8 @@ class Planner:
         has_own_order = type(policy).normalise is not Policy.normalise
         self._linear = policy if isinstance(policy, LinearPolicy) and not has_own_order else None
         """The policy where the compiled kernels can decide by it alone."""
+        self._is_cached = not policy.relates_rows and not isinstance(policy, RandomPolicy)
+        """Whether the score of a row stays as it is as long as the row does."""
         self.policy_epoch += 1
 
     def update_reference(self) -> None:
@@ -189,8 +193,7 @@ class Planner:
         policy, linear = self.policy, self._linear
         if request_class.asked is not None and request_class.asked.scored:
             linear = None
-        by_column = linear is None and not policy.relates_rows and not isinstance(policy, RandomPolicy)
-        if rows is None and allowed is None and by_column:
+        if rows is None and allowed is None and linear is None and self._is_cached:
             return self._choose_by_score(request_class, decision)
         mask = self._mask_of(request_class)
         if allowed is not None:
@@ -212,6 +215,8 @@ class Planner:
 
     def _allowed(self, request_class: RequestClass, refused: Sequence[NodeIndex]) -> MaskArray | None:
         """By row, whether domains, reservations and earlier refusals leave it; None where they leave all."""
+        if request_class.access is None and not request_class.is_coupled and not refused:
+            return None
         ruled_out = list(refused)
         if request_class.access is not None:
             ruled_out += self.reservations.closed_rows(request_class).tolist()
@@ -358,7 +363,7 @@ class Planner:
         values = np.asarray(values, dtype=np.float64)
         if values.shape != rows.shape:
             raise PolicyError(f"policy {_name_of(self.policy)!r}: {values.shape} scores for {rows.shape} nodes")
-        if not np.isfinite(values).all():
+        if not np.logical_and.reduce(np.isfinite(values)):
             raise PolicyError(f"policy {_name_of(self.policy)!r}: a score is not finite, for {request_class.request}")
         if asked is not None:
             for name in asked.scored:
@@ -470,10 +475,14 @@ class Planner:
                     np.minimum(values, capacity, out=values)
         for name in asked.exact:
             left = values.nonzero()[0]
-            shown = columns if len(left) == len(values) else self.columns(rows.take(left))
-            capacity = self._capacity(name, asked.payloads[name], shown)
-            if capacity is not None:
-                values[left] = np.minimum(values[left], capacity)
+            if len(left) < len(values):
+                capacity = self._capacity(name, asked.payloads[name], self.columns(rows.take(left)))
+                if capacity is not None:
+                    values[left] = np.minimum(values[left], capacity)
+            else:
+                capacity = self._capacity(name, asked.payloads[name], columns)
+                if capacity is not None:
+                    values = np.minimum(values, capacity)
         return values
 
     def _capacity(self, name: str, payload: Any, columns: NodeColumns) -> Int64Array | None:
@@ -630,14 +639,14 @@ def _place_of_best(scores: FloatArray) -> int:
 
 def _distinct(rows: Int64Array) -> Int64Array:
     """Ascending, once each."""
+    if len(rows) <= _FEW:
+        return np.array(sorted(set(rows.tolist())), dtype=np.int64)
     rows = rows.copy()
-    if len(rows) > 1:
-        rows.sort()
-        is_last = np.empty(len(rows), dtype=np.bool_)
-        is_last[-1] = True
-        np.not_equal(rows[1:], rows[:-1], out=is_last[:-1])
-        rows = rows[is_last]
-    return rows
+    rows.sort()
+    is_last = np.empty(len(rows), dtype=np.bool_)
+    is_last[-1] = True
+    np.not_equal(rows[1:], rows[:-1], out=is_last[:-1])
+    return rows.compress(is_last)
 
 
 def _name_of(policy: Policy) -> str:

@@ -129,8 +129,10 @@ class NodeColumns:
     ) -> None:
         """``free`` and ``total`` (dimensions, all rows) are what ``rows`` are the indices into."""
         self.dimensions = dimensions
-        self.rows = rows.view()
-        self.rows.flags.writeable = False
+        if rows.flags.writeable:
+            rows = rows.view()
+            rows.flags.writeable = False
+        self.rows = rows
         self.reference = reference
         self.slots = slots
         self._all_free = free
@@ -156,7 +158,9 @@ class NodeColumns:
 
     def with_slots(self, slots: SlotColumns) -> NodeColumns:
         """The same rows with the slots of an exact plugin."""
-        return NodeColumns(self.dimensions, self.rows, self._all_free, self._all_total, self.reference, slots)
+        result = NodeColumns(self.dimensions, self.rows, self._all_free, self._all_total, self.reference, slots)
+        result._free, result._total = self._free, self._total
+        return result
 
 
 class NodeFacts(Protocol):

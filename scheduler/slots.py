@@ -156,6 +156,6 @@ class SlotTable:
 
     def columns(self, rows: Int64Array) -> SlotColumns:
         """Read-only columns over some rows."""
-        ids, free = self.inventory_ids[rows], self.free[rows]
+        ids, free = self.inventory_ids.take(rows), self.free.take(rows, axis=0)
         ids.flags.writeable = free.flags.writeable = False
         return SlotColumns(self.inventories, ids, free)

@@ -98,6 +98,8 @@ class GpuPlugin(ExactPlugin):
         if unasked_capacity is not None:
             whole("gpu.unasked_capacity", unasked_capacity, 0)
         self.unasked_capacity = unasked_capacity
+        self._sized: tuple[Sequence[Inventory], int, bool] = ((), 0, False)
+        """Inventories, how many there were, and whether the memory of any device among them is known."""
 
     def parse(self, payload: Any) -> dict[str, list[Group]]:
         """Return ``{"groups": [...]}`` with every field, fewest models first, without groups of no devices."""
@@ -173,7 +175,7 @@ class GpuPlugin(ExactPlugin):
             simulated = super().capacity(request, nodes, facts)
             assert simulated is not None, "an exact plugin counts"
             return simulated
-        if len(groups) == 1 and _is_anywhere(groups[0], nodes.slots.inventories):
+        if len(groups) == 1 and self._is_anywhere(groups[0], nodes.slots.inventories):
             units = np.maximum(nodes.slots.free // groups[0]["milli"], 0)
             return np.minimum(_copies(units, groups[0]["count"]), COPIES_MAX)
         copies = np.zeros(len(nodes.rows), dtype=np.int64)
@@ -184,6 +186,16 @@ class GpuPlugin(ExactPlugin):
                 by_group = [_copies(_unit_columns(group, inventory, free), group["count"]) for group in groups]
                 copies[alike] = np.min(by_group, axis=0)
         return np.minimum(copies, COPIES_MAX)
+
+    def _is_anywhere(self, group: Group, inventories: Sequence[Inventory]) -> bool:
+        """Whether any device will do that has the milli left, on all nodes: then the slots alone tell."""
+        if group["models"] or group["memory"]:
+            return False
+        known, number, is_sized = self._sized
+        if known is not inventories or number != len(inventories):
+            is_sized = any(len(inventory.slots) > len(inventory.layout["models"]) for inventory in inventories)
+            self._sized = inventories, len(inventories), is_sized
+        return not is_sized
 
     def usage(self, request: Any, nodes: NodeColumns, facts: NodeFacts) -> Usage:
         """Milli used and asked, as shares of all milli of the node; 0 where it has none. Memory does not count."""
@@ -286,13 +298,6 @@ def _are_independent(groups: Sequence[Group]) -> bool:
     return all(group["models"] for group in groups) and len(models) == len(set(models))
 
 
-def _is_anywhere(group: Group, inventories: Sequence[Inventory]) -> bool:
-    """Whether any device will do that has the milli left, on all nodes: then the slots alone tell."""
-    if group["models"] or group["memory"]:
-        return False
-    return all(len(inventory.slots) == len(inventory.layout["models"]) for inventory in inventories)
-
-
 # What fits
 
 
@@ -349,7 +354,7 @@ def _copies(units: Int64Array, count: int) -> Int64Array:
     the rest: t is at most (sum of the others) // (count - j), tightest for the j with the most units. The least of
     these bounds over j < count is reached by always taking the devices with the most units left (`_widest_sets`).
     """
-    others: Int64Array = units.sum(axis=1)
+    others: Int64Array = np.add.reduce(units, axis=1)
     copies: Int64Array = others // count
     if count > 1:
         falling = -np.sort(-units, axis=1)
