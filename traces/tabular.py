@@ -312,19 +312,34 @@ def _parse(data: bytes, columns: Sequence[Column]) -> Any:
 
 
 def _checked(values: Any, column: Column) -> Any:
-    import pyarrow.compute as pc
-
     if not column.nullable and values.null_count:
         return None
     if column.kind == "quantity":
         return _quantities(values, column)
-    if column.choices and not set(pc.unique(values).to_pylist()) <= {*column.choices, None}:
+    if column.choices and not set(values.unique().to_pylist()) <= {*column.choices, None}:
         return None
     if column.kind == "integer" and (column.minimum is not None or column.maximum is not None):
-        bounds = pc.min_max(values).as_py()
-        if any(value is not None and cell_problem(str(value), column) for value in bounds.values()):
-            return None
+        return values if _is_bounded(values, column) else None
     return values
+
+
+def _is_bounded(values: Any, column: Column) -> bool:
+    """Whether all whole numbers of a column are as its bounds say.
+
+    What pyarrow can calculate takes long to load, and so is asked only where a null may look like a number too small or
+    too large.
+    """
+    import numpy as np
+
+    def is_bounded(numbers: Any) -> bool:
+        bounds = (int(numbers.min()), int(numbers.max())) if len(numbers) else ()
+        return not any(cell_problem(str(value), column) for value in bounds)
+
+    for chunk in values.chunks:
+        numbers = np.frombuffer(chunk.buffers()[1], dtype=np.int64)[chunk.offset : chunk.offset + len(chunk)]
+        if not is_bounded(numbers) and not (chunk.null_count and is_bounded(chunk.drop_null().to_numpy())):
+            return False
+    return True
 
 
 def _quantities(values: Any, column: Column) -> Any:
