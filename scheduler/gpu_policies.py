@@ -158,7 +158,7 @@ class _GpuPolicy(Policy):
 
 
 _REMEMBERED_MAX = 1 << 16
-_FEW = 6
+_FEW = 10
 """Up to so many nodes plain Python makes keys faster than NumPy."""
 
 

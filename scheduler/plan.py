@@ -37,7 +37,7 @@ from scheduler.types import BoolArray, FloatArray, Int64Array, MaskArray, NodeIn
 
 NO_ROW = -1
 _FEW = 16
-"""Up to so many rows plain Python sorts faster than NumPy."""
+"""Up to so many rows plain Python is faster than NumPy."""
 _ORDERED_MIN = 2048
 """Fewer rows than that are sooner scanned than kept in order."""
 
@@ -363,7 +363,7 @@ class Planner:
         values = np.asarray(values, dtype=np.float64)
         if values.shape != rows.shape:
             raise PolicyError(f"policy {_name_of(self.policy)!r}: {values.shape} scores for {rows.shape} nodes")
-        if not np.logical_and.reduce(np.isfinite(values)):
+        if not (all(map(isfinite, values.tolist())) if len(values) <= _FEW else np.isfinite(values).all()):
             raise PolicyError(f"policy {_name_of(self.policy)!r}: a score is not finite, for {request_class.request}")
         if asked is not None:
             for name in asked.scored:

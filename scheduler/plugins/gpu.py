@@ -318,16 +318,16 @@ def _units(group: Group, node: NodeSlots) -> dict[int, int]:
     """How often the group's share of a device can be taken from each candidate: at least once."""
     milli, memory = group["milli"], group["memory"]
     inventory, free = node
+    memory_slots, total = inventory.layout["memory_slots"], inventory.total
     units = {}
     for device in _candidates(group, inventory):
-        memory_slot = inventory.layout["memory_slots"][device]
+        left, slot = free[device], memory_slots[device]
         if milli == WHOLE:
-            is_whole = memory_slot < 0 or free[memory_slot] == inventory.total[memory_slot]
-            number = int(is_whole and free[device] == WHOLE)
+            number = int(left == WHOLE and (slot < 0 or free[slot] == total[slot]))
         else:
-            number = free[device] // milli
+            number = left // milli
             if memory:
-                number = min(number, free[memory_slot] // memory)
+                number = min(number, free[slot] // memory)
         if number > 0:
             units[device] = number
     return units
