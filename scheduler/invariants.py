@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
+
 import numpy as np
 
-from scheduler import kernels
 from scheduler.cluster import NodeState
 from scheduler.core import Core
 from scheduler.expected_ends import expected_end_ns
 from scheduler.gangs import is_coming
 from scheduler.lifecycle import HOLDING, TERMINAL, State
 from scheduler.marks import Mark
-from scheduler.policies import LinearPolicy
+from scheduler.request_classes import RequestClass
 from scheduler.reservations import Reservation
 from scheduler.tenants import TenantUsage
 
@@ -196,26 +197,20 @@ def _check_reservations(core: Core) -> None:
 
 
 def _check_caches(core: Core) -> None:
-    """A cached score column chooses what a full scan would; who would have to go is who would be found now."""
+    """What is cached decides as a look at every row would; who would have to go is who would be found now."""
     problems = core.preemption.problems()
     _require(not problems, "; ".join(problems))
-    planner = core.planner
-    if not isinstance(planner.policy, LinearPolicy):
-        return
-    for cached in planner.classes.cached():
-        if (
-            cached.access is not None
-            or cached.policy_epoch != planner.policy_epoch
-            or not cached.is_plain
-            or cached.weights is None
-        ):
-            continue
-        by_cache, _ = planner.choose(cached, 0)
-        by_scan = kernels.best_row(
-            core.ledger.free, cached.need, cached.weights,
-            core.cluster.open_mask, core.ledger.row_count,
-        )  # fmt: skip
-        _require(by_cache == by_scan, f"request {cached.request}: the cache chooses {by_cache}, a scan {by_scan}")
+    planner, every = core.planner, np.arange(core.ledger.row_count)
+    for known in planner.classes.by_id.values():
+        cached, fresh = copy(known), RequestClass(known.class_id, known.key, known.asked)
+        for name in ("mask", "capacity", "column"):  # what a check brings up to date would never be found out of date
+            setattr(cached, name, deepcopy(getattr(known, name)))
+        if cached.capacity is not None:
+            found, expected = (planner.capacities(one, capped=False).tolist() for one in (cached, fresh))
+            _require(found == expected, f"{known.request}: capacities are {found} cached, {expected} scanned")
+        if cached.column is not None and len(cached.column.scores) == core.ledger.free.shape[1]:
+            choice, scanned = planner.choose(cached, 0), planner.choose(fresh, 0, every)
+            _require(choice == scanned, f"{known.request}: the cache chooses {choice}, a scan {scanned}")
 
 
 def check_liveness(core: Core) -> None:

@@ -42,6 +42,7 @@ import numpy as np
 from scheduler.config import CPU, MEMORY
 from scheduler.core import Core
 from scheduler.events import NodeJoined
+from scheduler.invariants import InvariantError
 from scheduler.ledger import OvercommitError
 from scheduler.ports import (
     NOTHING,
@@ -723,6 +724,8 @@ class _Checks:
                 self.world.harness.step(event)
         except Exception as error:
             what = f"the core fails at {event!r}: {_name_of(error)}"
+            if isinstance(error, InvariantError):
+                self.check_state()  # which says more closely what is wrong, where it finds it
             self._fail(OVERCOMMIT if isinstance(error, OvercommitError) else CORE_RUN, what, None)
 
 

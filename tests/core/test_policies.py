@@ -161,13 +161,15 @@ def test_a_score_that_is_not_finite_is_a_policy_error(bad: float) -> None:
         name = "broken"
 
         def score(self, nodes: Any, request: Any) -> Any:
-            return np.where(nodes.free[0] >= 5, bad, 0.0)
+            return np.where(nodes.free[0] >= large, bad, 0.0)
 
+    large = 9
     h = own(Broken)
     h.step(node("a", 3, 3))
     h.submit("fits on the good one", 1, 1)
     h.submit("filler", 2, 2)
     h.step(node("b", 5, 1))  # nothing waits
+    large = 5  # not before, as the harness looks at every row after every step
     with pytest.raises(PolicyError, match="policy 'broken': a score is not finite"):
         h.submit("w", 1, 1)
 

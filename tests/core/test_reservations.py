@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from core_kit import SECOND_NS, details, harness, node, published, spec, starts
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from moves_kit import BOUNDED, POLICIES, SIZES, Move, batches
 from random_world import CONFIGS, MOVES, World
 
 from scheduler.cluster import NodeState
+from scheduler.commands import AnyCommand
 from scheduler.config import CoreConfig, PolicyConfig, QueueConfig
 from scheduler.disciplines import DISCIPLINES
 from scheduler.events import (
@@ -231,24 +233,28 @@ def test_safety_nobody_is_placed_where_somebody_else_holds(
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 10), st.integers(1, 60)), max_size=12))
+@example([("a", 3, 6), ("a", 8, 6), ("b", 8, 1), ("a", 1, 1)])
 @settings(deadline=None, max_examples=40)
 def test_with_exact_estimates_a_reservation_begins_with_its_nodes_empty(jobs: list[tuple[str, int, int]]) -> None:
     """Work that was placed after the announcement has left when the time comes."""
     h = Harness(CoreConfig(policy=PolicyConfig("best-fit")))
     h.step(node("n0"), node("n1"), reserve("n0", start_s=60))
+    runs_s = {f"w{number}": run for number, (_, _, run) in enumerate(jobs)}
     ends: list[tuple[int, str]] = []
-    for number, (tenant, size, run) in enumerate(jobs):
-        commands = h.step(wanted(f"w{number}", tenant, size, run))
-        ends += [(h.at_ns + run * SECOND_NS, name) for name in placements(commands)]
+
+    def note(commands: Sequence[AnyCommand]) -> None:
+        ends.extend((h.at_ns + runs_s[name] * SECOND_NS, name) for name in placements(commands))
         ends.sort()
-        while ends and ends[0][0] <= h.at_ns + 5 * SECOND_NS:
+
+    def end_through(at_ns: int) -> None:
+        while ends and ends[0][0] <= at_ns:
             h.at_ns, name = ends.pop(0)
-            h.exited(name)
-    while ends and ends[0][0] <= 60 * SECOND_NS:
-        h.at_ns, name = ends.pop(0)
-        new = placements(h.exited(name))
-        estimates = {f"w{number}": run for number, (_, _, run) in enumerate(jobs)}
-        ends = sorted(ends + [(h.at_ns + estimates[started] * SECOND_NS, started) for started in new])
+            note(h.exited(name))
+
+    for number, (tenant, size, run) in enumerate(jobs):
+        note(h.step(wanted(f"w{number}", tenant, size, run)))
+        end_through(h.at_ns + 5 * SECOND_NS)
+    end_through(60 * SECOND_NS)
     h.step(at_ns=60 * SECOND_NS)
     (status,) = h.core.reservations()
     assert status.is_in_force
