@@ -105,6 +105,7 @@ def test_what_the_service_refuses_is_one_line(live: Live) -> None:
         (["image", "build", "/nowhere", "--tag", "x"], "/nowhere"),
         (["image", "build", "/nowhere.yaml", "--tag", "x"], "/nowhere.yaml"),
         (["image", "build", ".", "--tag", "x", "--user", "ada"], "for a build spec only"),
+        (["image", "build", ".", "--tag", "x", "--stop-signal", "SIGINT"], "for a build spec only"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_done(live: Live, arguments: list[str], part: str) -> None:
@@ -295,8 +296,12 @@ def test_images_and_networks(live: Live) -> None:
 def test_an_image_is_built_of_a_spec(live: Live, tmp_path: Path) -> None:
     spec = tmp_path / "build.yaml"
     spec.write_text("stages: [a]\nbuilds: {a: {base: scratch, commands: ['true']}}")
-    (built,) = live.data("image", "build", spec, "--tag", "mine:3", "--user", "ada", "--uid", "7", "--pool", live.pool)
+    where, owner = ("--tag", "mine:3", "--pool", live.pool), ("--user", "ada", "--uid", "7")
+    (built,) = live.data("image", "build", spec, *where, *owner)
     assert (built["image"], built["error"]) == ("mine:3", "")
+    live.ok("image", "build", spec, *where, "--stop-signal", "INT", "--platform", "linux")
+    wrong = live("image", "build", spec, *where, "--stop-signal", "RUN x")
+    assert (wrong.code, "builds.builds.a.stop_signal" in wrong.err) == (2, True)
     spec.write_text("stages: [a]\nbuilds: {a: {base: scratch, repo: 'ext::sh -c x'}}")
     refused = live("image", "build", spec, "--tag", "mine:3", "--pool", live.pool)
     assert (refused.code, "builds.builds.a.repo" in refused.err) == (2, True)

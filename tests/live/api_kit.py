@@ -231,9 +231,11 @@ class FakeNode(SimulatedNode):
     async def prune_images(self) -> int:
         return 42
 
-    async def build_image(self, tags: Sequence[str], context: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    async def build_image(
+        self, tags: Sequence[str], context: AsyncIterator[bytes], *, platform: str = ""
+    ) -> AsyncIterator[str]:
         size = sum([len(chunk) async for chunk in context])
-        yield f"{size} bytes"
+        yield f"{size} bytes{platform and ' for '}{platform}"
 
     async def push_image(self, tag: str) -> AsyncIterator[str]:
         yield "pushed"

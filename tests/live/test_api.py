@@ -529,10 +529,12 @@ def test_images_of_sources(tmp_path: Path) -> None:
         async with serving(tmp_path, nodes=1, engines=True, eru_options=EruOptions(git=git)) as api:
             build = pb.Build(base="scratch", commands=["true"])
             builds = pb.Builds(stages=["a"], builds={"a": build})
-            start = pb.BuildImageStart(tags=["mine:1"], push=True, builds=builds, user="ada", uid=7)
+            start = pb.BuildImageStart(
+                tags=["mine:1"], push=True, builds=builds, user="ada", uid=7, platform="linux/arm64"
+            )
             built = [one async for one in api.stub.BuildImage(_messages(pb.BuildImageInput(start=start)))]
             assert [(one.node_id, one.message, one.is_done) for one in built] == [
-                ("n0", "10240 bytes", False), ("n0", "pushed", False), ("n0", "", True),
+                ("n0", "10240 bytes for linux/arm64", False), ("n0", "pushed", False), ("n0", "", True),
             ]  # fmt: skip
             start.builds.builds["a"].repo = "file:///etc"
             refused = api.stub.BuildImage(_messages(pb.BuildImageInput(start=start)))
@@ -569,6 +571,9 @@ def test_images_and_networks(tmp_path: Path) -> None:
             of_sources = pb.BuildImageInput(start=pb.BuildImageStart(tags=["mine:3"], builds=builds))
             code, message = await status_of(stub.BuildImage(_messages(of_sources)))
             assert (code, "--git-type" in message) == (Code.INVALID_ARGUMENT, True)
+            other = pb.BuildImageStart(tags=["mine:2"], workload_id="w/0", platform="linux")
+            code, message = await status_of(stub.BuildImage(_messages(pb.BuildImageInput(start=other))))
+            assert (code, "start.platform" in message) == (Code.INVALID_ARGUMENT, True)
             commit = pb.BuildImageStart(tags=["mine:2"], workload_id="w/0")
             made = [one async for one in stub.BuildImage(_messages(pb.BuildImageInput(start=commit)))]
             assert made[0].message == "sha256:3"

@@ -173,7 +173,7 @@ class MemoryEngine:
         self.refuses = False
         self.sessions: list[MemorySession] = []
         self.pulled: list[str] = ["busybox"]
-        self.built: list[tuple[Sequence[str], bytes]] = []
+        self.built: list[tuple[Sequence[str], bytes, str]] = []
         self.pushed: list[str] = []
         self.connections: list[tuple[str, ...]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -426,8 +426,10 @@ class MemoryEngine:
     async def prune_images(self) -> int:
         return 0
 
-    async def build_image(self, tags: Sequence[str], context: AsyncIterator[bytes]) -> AsyncIterator[str]:
-        self.built.append((tags, b"".join([chunk async for chunk in context])))
+    async def build_image(
+        self, tags: Sequence[str], context: AsyncIterator[bytes], *, platform: str = ""
+    ) -> AsyncIterator[str]:
+        self.built.append((tags, b"".join([chunk async for chunk in context]), platform))
         yield "Step 1/1"
 
     async def commit_image(self, workload_id: str, generation: int, tag: str) -> str:

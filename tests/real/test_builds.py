@@ -386,13 +386,15 @@ def test_eru_s_clients_build_of_sources(tmp_path: Path, scratch: Path) -> None:
         async with world(tmp_path / "store", build_pool="pod", git=LOCAL) as w:
             build = pb.Build(base="scratch", repo=str(repo), security=True, commands=["x"], envs={"A": "b"})
             builds = pb.Builds(stages=["only"], builds={"only": build})
-            asked = pb.BuildImageOptions(name="site", tags=["v1"], builds=builds, user="u", uid=7)
+            asked = pb.BuildImageOptions(
+                name="site", tags=["v1"], builds=builds, user="u", uid=7, platform="linux/arm64"
+            )
             messages = await all_of(w.stub.BuildImage(asked))
             assert not any(message.error for message in messages)
             assert f"only: fetching {repo}" in [message.stream for message in messages]
             assert messages[-1].id == "site:v1"
-            ((tags, context),) = [built for engine in w.engines.values() for built in engine.built]
-            assert tags == ["site:v1"]
+            ((tags, context, platform),) = [built for engine in w.engines.values() for built in engine.built]
+            assert (tags, platform) == (["site:v1"], "linux/arm64")
             with tarfile.open(fileobj=io.BytesIO(context)) as archive:
                 members = {member.name.removeprefix("./"): member for member in archive}
                 text = archive.extractfile(members["Dockerfile"]).read().decode()  # type: ignore[union-attr]

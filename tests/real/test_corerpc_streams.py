@@ -414,11 +414,13 @@ def test_builds(tmp_path):
         async with world(tmp_path, build_pool="pod") as w:
             method = pb.BuildImageOptions
             await w.one(node_filter=pb.NodeFilter(includes=["n0"]))
-            asked = method(name="site", tags=["v1", "hub/site:v2"], tar=b"tar", build_method=method.RAW)
+            asked = method(
+                name="site", tags=["v1", "hub/site:v2"], tar=b"tar", build_method=method.RAW, platform="linux"
+            )
             messages = await all_of(w.stub.BuildImage(asked))
             assert not any(message.error for message in messages)
             assert [message.id for message in messages if message.id] == ["site:v1", "hub/site:v2"]
-            assert w.engines["n1"].built == [(["site:v1", "hub/site:v2"], b"tar")]  # the idlest node
+            assert w.engines["n1"].built == [(["site:v1", "hub/site:v2"], b"tar", "linux")]  # the idlest node
             assert w.engines["n1"].pushed == ["site:v1", "hub/site:v2"]
             workload_id = await w.one()
             asked = method(name="kept", exist_id=workload_id, build_method=method.EXIST)

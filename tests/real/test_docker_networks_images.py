@@ -71,21 +71,24 @@ async def test_the_node_s_own_network(node: DockerRig) -> None:
         assert node.node.address in await said(engine, "web", "ip", "address")
 
 
+MADE = b'FROM busybox:local\nRUN echo built > /made\nCMD ["cat", "/made"]\n'
+
+
+async def context(dockerfile: bytes) -> AsyncIterator[bytes]:
+    """A tar with a Dockerfile and nothing else."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        entry = tarfile.TarInfo("Dockerfile")
+        entry.size = len(dockerfile)
+        tar.addfile(entry, io.BytesIO(dockerfile))
+    yield buffer.getvalue()
+
+
 @on_node
 async def test_images_are_built_listed_kept_and_removed(node: DockerRig) -> None:
     tag = f"built-{node.core_id}:1"
     async with node.adapter() as engine:
-
-        async def context() -> AsyncIterator[bytes]:
-            buffer = io.BytesIO()
-            with tarfile.open(fileobj=buffer, mode="w") as tar:
-                content = b'FROM busybox:local\nRUN echo built > /made\nCMD ["cat", "/made"]\n'
-                entry = tarfile.TarInfo("Dockerfile")
-                entry.size = len(content)
-                tar.addfile(entry, io.BytesIO(content))
-            yield buffer.getvalue()
-
-        lines = [line async for line in engine.build_image([tag, f"{tag}b"], context())]
+        lines = [line async for line in engine.build_image([tag, f"{tag}b"], context(MADE))]
         assert any("Successfully built" in line for line in lines)
         assert [image.tags for image in await engine.images(tag)] == [(tag, f"{tag}b")]
         await engine.start(node.spec("job", image=tag))
@@ -108,18 +111,22 @@ async def test_images_are_built_listed_kept_and_removed(node: DockerRig) -> None
 
 @on_node
 async def test_a_build_that_fails(node: DockerRig) -> None:
-    async def context() -> AsyncIterator[bytes]:
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
-            content = b"FROM busybox:local\nRUN exit 3\n"
-            entry = tarfile.TarInfo("Dockerfile")
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-        yield buffer.getvalue()
-
     async with node.adapter() as engine:
         with pytest.raises(EngineError, match="3"):
-            [line async for line in engine.build_image(["x"], context())]
+            [line async for line in engine.build_image(["x"], context(b"FROM busybox:local\nRUN exit 3\n"))]
+
+
+@on_node
+async def test_a_build_for_a_platform(node: DockerRig) -> None:
+    tag, empty = f"built-{node.core_id}:platform", b"FROM scratch\nCOPY Dockerfile /\n"
+    async with node.adapter() as engine:
+        lines = [line async for line in engine.build_image([tag], context(empty), platform="linux/s390x")]
+        assert any("Successfully built" in line for line in lines)
+        made = node.call("GET", f"/images/{tag}/json")
+        assert (made["Os"], made["Architecture"]) == ("linux", "s390x")
+        await engine.remove_image(tag)
+        with pytest.raises(EngineError, match="platform"):
+            [line async for line in engine.build_image([tag], context(empty), platform="no/such/thing/at/all")]
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def empty_directory(directory: Path) -> None:
 
 
 async def build_of_sources(
-    engine: Engine, tags: Sequence[str], builds: Builds, owner: Owner, settings: GitSettings
+    engine: Engine, tags: Sequence[str], builds: Builds, owner: Owner, settings: GitSettings, *, platform: str = ""
 ) -> AsyncGenerator[str, None]:
     """Build an image of what `check_builds` has let through; yield progress, one line each.
 
@@ -56,7 +56,7 @@ async def build_of_sources(
         (context / "Dockerfile").write_text(dockerfile(builds, owner), encoding="utf-8")
         file = directory / "context.tar"
         await in_thread(_pack, context, file)
-        async with closing(engine.build_image(tags, _pieces(file))) as lines:
+        async with closing(engine.build_image(tags, _pieces(file), platform=platform)) as lines:
             async for line in lines:
                 yield line
     finally:

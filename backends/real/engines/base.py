@@ -305,8 +305,13 @@ class Engine(Protocol):
     async def prune_images(self) -> int:
         """Remove images that have no tag and no user; return how many bytes that freed."""
 
-    def build_image(self, tags: Sequence[str], context: AsyncIterator[bytes]) -> AsyncIterator[str]:
-        """Build an image from a tar with a Dockerfile; yield progress."""
+    def build_image(
+        self, tags: Sequence[str], context: AsyncIterator[bytes], *, platform: str = ""
+    ) -> AsyncIterator[str]:
+        """Build an image from a tar with a Dockerfile; yield progress.
+
+        ``platform`` is ``os[/arch[/variant]]``, "" for the node's own.
+        """
 
     async def commit_image(self, workload_id: str, generation: int, tag: str) -> str:
         """Make an image of an instance; return its id."""

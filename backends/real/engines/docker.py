@@ -702,9 +702,13 @@ class DockerEngine:
         async for line in self._progress(f"/images/{quote(name)}/push", params, headers=self._auth(tag)):
             yield line
 
-    async def build_image(self, tags: Sequence[str], context: AsyncIterator[bytes]) -> AsyncGenerator[str, None]:
+    async def build_image(
+        self, tags: Sequence[str], context: AsyncIterator[bytes], *, platform: str = ""
+    ) -> AsyncGenerator[str, None]:
         """See `Engine.build_image`."""
         params = [*(("t", tag) for tag in tags), ("rm", "1"), ("forcerm", "1")]
+        if platform:
+            params.append(("platform", platform))
         headers = {"Content-Type": "application/x-tar"}
         async for line in self._progress("/build", params, data=context, headers=headers):
             yield line

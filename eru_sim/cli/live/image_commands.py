@@ -127,13 +127,30 @@ async def build(
         int,
         typer.Option("--uid", metavar="NUMBER", min=0, max=(1 << 31) - 1, show_default=False, help="and their number."),
     ] = 0,
+    stop_signal: Annotated[
+        str,
+        typer.Option(
+            "--stop-signal", metavar="NAME", show_default=False, help="With a build spec: what its last stage stops by."
+        ),
+    ] = "",
+    platform: Annotated[
+        str,
+        typer.Option(
+            "--platform", metavar="OS[/ARCH]", show_default=False, help="For what; by default for what the node is."
+        ),
+    ] = "",
     output: Output = "table",
 ) -> Answer:
     """Build an image from a directory with a Dockerfile, a tar of one, Eru's build spec, or a workload."""
     if not tag:
         raise EruError("--tag: it is missing; say what to call the image")
     start = pb.BuildImageStart(
-        node_id=node, pool=pool, tags=values.names(tag), push=push, workload_id=source if exist else ""
+        node_id=node,
+        pool=pool,
+        tags=values.names(tag),
+        push=push,
+        workload_id=source if exist else "",
+        platform=platform,
     )
     is_spec = not exist and specs.is_builds(source)
     if is_spec:
@@ -141,8 +158,10 @@ async def build(
         builds = {stage: pb.Build(**msgspec.structs.asdict(build)) for stage, build in found.builds.items()}
         start.builds.CopyFrom(pb.Builds(stages=found.stages, builds=builds))
         start.user, start.uid = user, uid
-    elif user or uid:
-        raise EruError("--user, --uid: they are for a build spec only")
+        if stop_signal and found.stages:
+            start.builds.builds[found.stages[-1]].stop_signal = stop_signal
+    elif user or uid or stop_signal:
+        raise EruError("--user, --uid, --stop-signal: they are for a build spec only")
     with contextlib.ExitStack() as stack:
         context = None
         if not exist and not is_spec:

@@ -96,7 +96,7 @@ class ImageMethods(Methods):
         engine = self._builder()
         if not request.tar:
             raise WireError("tar: it is missing")
-        return engine, engine.build_image(tags, _pieces(request.tar))
+        return engine, engine.build_image(tags, _pieces(request.tar), platform=request.platform)
 
     def _build_of_sources(
         self, request: pb.BuildImageOptions, tags: Sequence[str]
@@ -104,7 +104,7 @@ class ImageMethods(Methods):
         builds, owner = of_message(request.builds), Owner(request.user, request.uid)
         settings = check_builds(builds, owner, self.context.options.git)
         engine = self._builder()
-        return engine, build_of_sources(engine, tags, builds, owner, settings)
+        return engine, build_of_sources(engine, tags, builds, owner, settings, platform=request.platform)
 
     def _builder(self) -> Engine:
         pool = self.context.options.build_pool

@@ -84,7 +84,10 @@ class ImageMethods(Methods):
         start = first.start
         tags = _images(start.tags, "start.tags")
         builds, owner = of_message(start.builds), Owner(start.user, start.uid)
+        platform = reading.text("start.platform", start.platform, 128)
         if start.workload_id:
+            if platform:
+                raise Rejected("start.platform: a workload has one already; leave it out")
             place = self.cluster.instance(start.workload_id)
             node_id, engine = place.node_id, place.engine
             for tag in tags:
@@ -95,9 +98,9 @@ class ImageMethods(Methods):
             node_id = self._builder(start)
             engine = self.cluster.engine(node_id)
             if settings is not None:
-                steps: AsyncIterator[str] = build_of_sources(engine, tags, builds, owner, settings)
+                steps: AsyncIterator[str] = build_of_sources(engine, tags, builds, owner, settings, platform=platform)
             else:
-                steps = engine.build_image(tags, _context(requests))
+                steps = engine.build_image(tags, _context(requests), platform=platform)
             async with closing(steps):
                 async for line in steps:
                     yield pb.ImageProgress(node_id=node_id, image=tags[0], message=line)

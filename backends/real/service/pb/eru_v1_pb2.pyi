@@ -1813,7 +1813,7 @@ class BuildImageInput(_message.Message):
     def __init__(self, start: _Optional[_Union[BuildImageStart, _Mapping]] = ..., context: _Optional[bytes] = ...) -> None: ...
 
 class BuildImageStart(_message.Message):
-    __slots__ = ("node_id", "pool", "tags", "push", "workload_id", "builds", "user", "uid")
+    __slots__ = ("node_id", "pool", "tags", "push", "workload_id", "builds", "user", "uid", "platform")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     POOL_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
@@ -1822,6 +1822,7 @@ class BuildImageStart(_message.Message):
     BUILDS_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
+    PLATFORM_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     pool: str
     tags: _containers.RepeatedScalarFieldContainer[str]
@@ -1830,7 +1831,8 @@ class BuildImageStart(_message.Message):
     builds: Builds
     user: str
     uid: int
-    def __init__(self, node_id: _Optional[str] = ..., pool: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., push: _Optional[bool] = ..., workload_id: _Optional[str] = ..., builds: _Optional[_Union[Builds, _Mapping]] = ..., user: _Optional[str] = ..., uid: _Optional[int] = ...) -> None: ...
+    platform: str
+    def __init__(self, node_id: _Optional[str] = ..., pool: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., push: _Optional[bool] = ..., workload_id: _Optional[str] = ..., builds: _Optional[_Union[Builds, _Mapping]] = ..., user: _Optional[str] = ..., uid: _Optional[int] = ..., platform: _Optional[str] = ...) -> None: ...
 
 class Builds(_message.Message):
     __slots__ = ("stages", "builds")
