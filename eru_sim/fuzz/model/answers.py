@@ -54,10 +54,14 @@ class Answers:
             f"operation {operation_id} is done after {found} answers of {expected}",
             operation_id,
         )
+        rollout = self.state.rollouts.pop(operation_id, None)
+        left = [name for name in rollout.left if name not in rollout.doubt] if rollout is not None else []
+        require(not left, f"operation {operation_id} is done, and {left} are not answered for", operation_id)
         operation.state = "done"
         if operation.then is not None:
             self.state.operations[operation_id] = operation.then
-        self.state.rollouts.pop(operation_id, None)
+            if operation.then.rollout is not None:
+                self.state.rollouts[operation_id] = operation.then.rollout
 
     def _leave_rollout(self, operation_id: str, subject: str, outcome: str) -> None:
         rollout = self.state.rollouts.get(operation_id)

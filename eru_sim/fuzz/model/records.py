@@ -144,16 +144,21 @@ class Reservation(msgspec.Struct, kw_only=True):
 
 
 class Rollout(msgspec.Struct, kw_only=True):
-    """A replacement: who has not been answered for."""
+    """A replacement: who has not been answered for.
+
+    Of those in ``doubt`` nobody can tell from outside whether they were meant: they were placed in the same batch.
+    """
 
     event: ReplaceRequested
     left: dict[str, None]
     begun: dict[str, None] = {}
+    doubt: frozenset[str] = frozenset()
 
     def is_next(self, name: str) -> bool:
         """Whether it is the workload's turn: fewer than a step are being replaced, and nobody comes before it."""
         waiting = [other for other in self.left if other not in self.begun]
-        return bool(waiting) and waiting[0] == name and len(self.left) - len(waiting) < self.event.step
+        turns = [other for other in waiting if other == name or other not in self.doubt]
+        return turns[:1] == [name] and len(self.left) - len(waiting) < self.event.step
 
 
 class Operation(msgspec.Struct, kw_only=True):
@@ -168,3 +173,5 @@ class Operation(msgspec.Struct, kw_only=True):
     state: str = "asked"
     then: Operation | None = None
     """What was asked under the same id in the batch in which this is done."""
+    rollout: Rollout | None = None
+    """Of a replacement that begins when another operation of its id is done."""

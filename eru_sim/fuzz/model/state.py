@@ -212,6 +212,11 @@ class State:
         else:
             self.operations[operation_id] = operation
 
+    def is_refused(self, operation_id: str) -> bool:
+        """Whether what was asked under the id made no sense, by what is answered in this batch."""
+        answers = self.answers.get(operation_id, ())
+        return any((answer.outcome, answer.subject) == ("refused", operation_id) for answer in answers)
+
     def is_answered(self, operation_id: str, outcome: str) -> bool:
         """Whether somebody is answered so in this batch."""
         return any(answer.outcome == outcome for answer in self.answers.get(operation_id, ()))

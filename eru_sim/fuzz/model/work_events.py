@@ -308,10 +308,19 @@ class WorkEvents:
                 if event.app and self.state.work[name].spec.app == event.app
                 if event.entrypoint in ("", self.state.work[name].spec.entrypoint)
             ]
-        if not ids or not event.image or event.step < 1 or not event.operation_id:
+        doubt = frozenset[str]()
+        if self.state.rules.pass_per_event and not event.workload_ids:  # who was placed before, and who after it?
+            doubt = frozenset(work.workload_id for work in self.state.placed).intersection(ids)
+        is_nobody = not ids or (doubt.issuperset(ids) and self.state.is_refused(event.operation_id))
+        if is_nobody or not event.image or event.step < 1 or not event.operation_id:
             self.state.refuse(event, event.operation_id)
-        elif self.state.open(event, event.operation_id, len(set(ids))):
-            self.state.rollouts[event.operation_id] = Rollout(event=event, left=dict.fromkeys(ids))
+        elif self.state.open(event, event.operation_id, None if doubt else len(set(ids))):
+            rollout = Rollout(event=event, left=dict.fromkeys(ids), doubt=doubt)
+            operation = self.state.operations[event.operation_id]
+            if operation.then is not None:
+                operation.then.rollout = rollout
+            else:
+                self.state.rollouts[event.operation_id] = rollout
 
     def _health_changed(self, event: WorkloadHealthChanged) -> None:
         work = self._current(event)
