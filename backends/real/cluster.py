@@ -25,6 +25,7 @@ from backends.real import template as templates
 from backends.real.clock import Clock, sleep
 from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overloaded
 from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, EngineInfo, Unreachable
+from backends.real.errors import Conflict, Exists, Missing, Rejected
 from backends.real.gateway import Gateway
 from backends.real.hook_output import HookOutput
 from backends.real.meta import generation_said
@@ -66,22 +67,6 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _log = structlog.get_logger("eru.cluster")
-
-
-class Rejected(Exception):
-    """The request makes no sense; the message names field, value and remedy."""
-
-
-class Missing(Exception):
-    """There is no such pool, node, workload, template or operation."""
-
-
-class Conflict(Exception):
-    """It exists already, or something is in the way."""
-
-
-class Exists(Conflict):
-    """There is one of that name or id already."""
 
 
 class NodeGateway(Gateway, Protocol):

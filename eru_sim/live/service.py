@@ -15,8 +15,9 @@ import structlog
 
 from backends.real.builds.building import empty_directory
 from backends.real.builds.sources import GitSettings
-from backends.real.cluster import ClusterOptions, Conflict, LiveCluster, Rejected
+from backends.real.cluster import ClusterOptions, LiveCluster
 from backends.real.driver import DriverOptions, DriverStopped
+from backends.real.errors import Conflict, Rejected
 from backends.real.recovery import RecoveryError
 from backends.real.service.calls import CallLimits
 from backends.real.service.corerpc.context import CoreRpcOptions

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 from live_kit import deployment, machines, request, running
 
-from backends.real.cluster import ClusterOptions, Conflict, Missing, Rejected
+from backends.real.cluster import ClusterOptions
 from backends.real.driver import DriverOptions, Overloaded
+from backends.real.errors import Conflict, Missing, Rejected
 from backends.real.nodes import Endpoint
 from backends.real.stores.base import StoreError
 from backends.real.stores.sqlite import SqliteStore

@@ -28,7 +28,7 @@ from backends.real.builds import sources
 from backends.real.builds.building import build_of_sources, check_builds
 from backends.real.builds.sources import GitSettings, SourceError, fetch
 from backends.real.builds.spec import Build, Builds, Owner, check, dockerfile, of_message
-from backends.real.cluster import Rejected
+from backends.real.errors import Rejected
 
 LOCAL = GitSettings(kind="github", also=("file", "http"))
 WHOLE = """\

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from toy_service_kit import code_of, run
 
-from backends.real.cluster import Rejected
+from backends.real.errors import Rejected
 from backends.real.service import inheritance
 from backends.real.service.corerpc.errors import WireError
 from backends.real.service.corerpc.stream_methods import instant

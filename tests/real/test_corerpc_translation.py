@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.real.cluster import Rejected
 from backends.real.engines.base import EngineInfo
+from backends.real.errors import Rejected
 from backends.real.service.corerpc.books import NodeBooks, node_capacity, node_usage, workload_resources
 from backends.real.service.corerpc.deploy import read_deployment
 from backends.real.service.corerpc.errors import NUMBERS, WireError

@@ -9,9 +9,9 @@ import grpc
 from corerpc_kit import all_of, options, packed, pb, world
 from toy_service_kit import code_of, run
 
-from backends.real.cluster import Conflict, Missing, Rejected
 from backends.real.driver import DriverStopped, Overloaded
 from backends.real.engines.base import Unreachable
+from backends.real.errors import Conflict, Missing, Rejected
 from backends.real.service.corerpc.context import translate
 from backends.real.service.corerpc.errors import NoIds, WireError
 from backends.real.service.errors import Status

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from backends.real.builds.sources import GitSettings, check_sources, fetch, in_thread
 from backends.real.builds.spec import Builds, Owner, check, directory_of, dockerfile
-from backends.real.cluster import Rejected
 from backends.real.engines.base import Engine
+from backends.real.errors import Rejected
 from backends.real.service.streams import closing
 
 _PIECE = 256 * 1024

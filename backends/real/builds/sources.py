@@ -28,8 +28,8 @@ import msgspec
 from yarl import URL
 
 from backends.real.builds.spec import Build, Builds, inside
-from backends.real.cluster import Rejected
 from backends.real.engines.base import EngineError
+from backends.real.errors import Rejected
 
 GitHost = Literal["github", "gitlab"]
 Scheme = Literal["http", "file"]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from backends.real.cluster import Rejected
+from backends.real.errors import Rejected
 
 STAGES_MAX = 100
 UID_MAX = (1 << 31) - 1

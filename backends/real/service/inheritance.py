@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from backends.real.cluster import Conflict, LiveCluster, Place, Rejected
+from backends.real.cluster import LiveCluster, Place
+from backends.real.errors import Conflict, Rejected
 from backends.real.service.paths import confined
 from backends.real.template import File, Template
 from scheduler.lifecycle import State

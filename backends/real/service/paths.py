@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
-from backends.real.cluster import Rejected
+from backends.real.errors import Rejected
 
 _PATH_MAX = 4096
 

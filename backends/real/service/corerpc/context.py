@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from backends.real.builds.sources import GitSettings
-from backends.real.cluster import Conflict, LiveCluster, Missing, Rejected
+from backends.real.cluster import LiveCluster
 from backends.real.driver import DriverStopped, Overloaded
 from backends.real.engines.base import EngineError
+from backends.real.errors import Conflict, Missing, Rejected
 from backends.real.operations import Result
 from backends.real.service.calls import Call
 from backends.real.service.corerpc.errors import WireError, number_of

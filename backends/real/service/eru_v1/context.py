@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import Any, NamedTuple, TypeVar
 
 from backends.real.builds.sources import GitSettings
-from backends.real.cluster import Conflict, LiveCluster, Rejected
+from backends.real.cluster import LiveCluster
+from backends.real.errors import Conflict, Rejected
 from backends.real.operations import OperationView
 from backends.real.requests import KEY_LENGTH_MAX, Asked, digest_of
 from backends.real.service.calls import Call

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from backends.real.cluster import Conflict, Exists, Missing, Rejected
 from backends.real.driver import DriverStopped, Overloaded
 from backends.real.engines.base import EngineError, NotFound, Unreachable, Unsupported
+from backends.real.errors import Conflict, Exists, Missing, Rejected
 from backends.real.service.errors import CallError, Status
 from backends.real.stores.base import StoreError
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 from backends.real.builds.building import build_of_sources, check_builds
 from backends.real.builds.spec import Owner, of_message
-from backends.real.cluster import Conflict, Missing, Rejected
 from backends.real.engines.base import EngineError, Unsupported
+from backends.real.errors import Conflict, Missing, Rejected
 from backends.real.service.calls import Call
 from backends.real.service.eru_v1 import reading, writing
 from backends.real.service.eru_v1.context import Methods

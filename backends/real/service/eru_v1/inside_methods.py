@@ -7,9 +7,10 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any
 
-from backends.real.cluster import Conflict, LiveCluster, Missing, Place, Rejected
+from backends.real.cluster import LiveCluster, Place
 from backends.real.driver import DriverStopped
 from backends.real.engines.base import Chunk, EngineError, Session, Unsupported
+from backends.real.errors import Conflict, Missing, Rejected
 from backends.real.operations import Result
 from backends.real.service.calls import Call
 from backends.real.service.errors import CallError

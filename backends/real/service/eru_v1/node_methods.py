@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from backends.real.cluster import Rejected
 from backends.real.engines.base import Unreachable
+from backends.real.errors import Rejected
 from backends.real.nodes import NodeStatus
 from backends.real.service.calls import Call
 from backends.real.service.eru_v1 import reading, writing

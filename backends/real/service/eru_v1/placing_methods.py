@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from backends.real.cluster import Conflict, Exists, Missing, Rejected
+from backends.real.errors import Conflict, Exists, Missing, Rejected
 from backends.real.operations import OperationView
 from backends.real.service.calls import Call, Last, ends_with_last
 from backends.real.service.eru_v1 import reading, writing

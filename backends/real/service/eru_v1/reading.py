@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from backends.real.cluster import LiveCluster, Missing, Rejected
+from backends.real.cluster import LiveCluster
+from backends.real.errors import Missing, Rejected
 from backends.real.nodes import Endpoint
 from backends.real.service.eru_v1.words import word
 from backends.real.service.paths import confined

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backends.real.cluster import Rejected
+from backends.real.errors import Rejected
 
 
 def word(field: str, enum: Any, number: int, default: str = "") -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from backends.real.cluster import Conflict, Rejected
 from backends.real.engines.base import EngineError
+from backends.real.errors import Conflict, Rejected
 from backends.real.operations import OperationView
 from backends.real.service.calls import Call
 from backends.real.service.eru_v1 import reading, writing
