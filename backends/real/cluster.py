@@ -13,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from functools import wraps
-from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -35,6 +34,7 @@ from backends.real.reconciliation import Orphan, compare, standing
 from backends.real.recovery import MakeCore, reconcile, recover
 from backends.real.requests import RequestTable
 from backends.real.restarts import Restarts
+from backends.real.shielding import shielded
 from backends.real.statuses import StatusTable, WorkloadStatus
 from backends.real.stored_templates import StoredTemplates
 from backends.real.stores.base import Record, Store
@@ -63,8 +63,6 @@ from scheduler.lifecycle import State
 from scheduler.workload import Workload
 
 SECOND_NS = 1_000_000_000
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 _log = structlog.get_logger("eru.cluster")
 
@@ -143,24 +141,6 @@ class Place(NamedTuple):
     node_id: str
 
 
-def _whole(
-    method: Callable[Concatenate[LiveCluster, _P], Coroutine[Any, Any, _T]],
-) -> Callable[Concatenate[LiveCluster, _P], Coroutine[Any, Any, _T]]:
-    """A caller that is cancelled takes nothing back: the method goes on to its end, so that edge and core agree."""
-
-    async def run(self: LiveCluster, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        task = asyncio.ensure_future(method(self, *args, **kwargs))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(lambda task: task.cancelled() or task.exception())
-            raise
-
-    return wraps(method)(run)  # type: ignore[return-value] # mypy: the name of the first argument
-
-
 class LiveCluster:
     """One core, its driver, its engines and what the edge remembers. `start` before anything else, `stop` at the end.
 
@@ -204,7 +184,6 @@ class LiveCluster:
         self._templates = TemplateCache(options.template_bytes)
         self._restarts = Restarts(self)
         self._tasks: list[asyncio.Task[Any]] = []
-        self._under_way: set[asyncio.Future[Any]] = set()
         self._loop_task: asyncio.Task[None] | None = None
         self._reconcile_now = asyncio.Event()
 
@@ -351,7 +330,7 @@ class LiveCluster:
             raise
         return view
 
-    @_whole
+    @shielded
     async def ask_each(
         self,
         events: Sequence[AnyEvent],
@@ -380,7 +359,7 @@ class LiveCluster:
             raise
         return views
 
-    @_whole
+    @shielded
     async def restart(
         self, asked: Mapping[str, str], *, records: Sequence[Record] = (), is_forced: bool = False
     ) -> list[OperationView]:
@@ -409,7 +388,7 @@ class LiveCluster:
 
     # -- policy -------------------------------------------------------------------------------------------------------
 
-    @_whole
+    @shielded
     async def set_policy(self, name: str, params: Mapping[str, Any], *, records: Sequence[Record] = ()) -> None:
         """Decide by another policy from now on; `Rejected` where its name or a parameter makes no sense."""
         try:
@@ -458,7 +437,7 @@ class LiveCluster:
 
     # -- pools --------------------------------------------------------------------------------------------------------
 
-    @_whole
+    @shielded
     async def add_pool(self, name: str, description: str = "", *, records: Sequence[Record] = ()) -> None:
         """Add a pool; `Conflict` where there is one of the name."""
         _check_name("pool", name)
@@ -471,7 +450,7 @@ class LiveCluster:
             del self.pools[name]
             raise
 
-    @_whole
+    @shielded
     async def remove_pool(self, name: str, *, records: Sequence[Record] = ()) -> None:
         """Remove a pool; `Conflict` while it has nodes."""
         self.check_pool(name)
@@ -492,7 +471,7 @@ class LiveCluster:
 
     # -- nodes --------------------------------------------------------------------------------------------------------
 
-    @_whole
+    @shielded
     async def add_node(
         self,
         node_id: str,
@@ -577,7 +556,7 @@ class LiveCluster:
                 if why:
                     _log.warning("not adopted", node=node_id, workload=instance.workload_id, error=why)
 
-    @_whole
+    @shielded
     async def remove_node(self, node_id: str, *, records: Sequence[Record] = ()) -> None:
         """Forget a node; `Conflict` while anything is on it."""
         node = self.core_node(node_id)
@@ -588,7 +567,7 @@ class LiveCluster:
         self.nodes.remove(node_id, node.pool)
         self.gateway.drop_engine(node_id)
 
-    @_whole
+    @shielded
     async def set_node(
         self,
         node_id: str,
@@ -659,7 +638,7 @@ class LiveCluster:
             await self.driver.submit()
         return self.node(node_id)
 
-    @_whole
+    @shielded
     async def drain_node(self, node_id: str, operation_id: str, *, records: Sequence[Record] = ()) -> OperationView:
         """Take a node out of use, and have its work moved away; `uncordon_node` ends that."""
         self.core_node(node_id)
@@ -676,7 +655,7 @@ class LiveCluster:
         self.nodes.adopt(node_id)
         return view
 
-    @_whole
+    @shielded
     async def uncordon_node(self, node_id: str, *, records: Sequence[Record] = ()) -> NodeView:
         """Put a node back into use; ends a drain, also where its agent is not there."""
         node = self.core_node(node_id)

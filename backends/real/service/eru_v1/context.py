@@ -15,6 +15,7 @@ from backends.real.service.calls import Call
 from backends.real.service.eru_v1 import writing
 from backends.real.service.pb import eru_v1_pb2 as pb
 from backends.real.service.streams import Feed
+from backends.real.shielding import shielded
 from backends.real.stores.base import Record
 
 T = TypeVar("T")
@@ -51,7 +52,6 @@ class Methods:
     def __init__(self, cluster: LiveCluster, options: EruOptions) -> None:
         self.cluster = cluster
         self.options = options
-        self._under_way: set[asyncio.Future[Any]] = set()
 
     # -- requests that are carried out once ---------------------------------------------------------------------------
 
@@ -70,12 +70,9 @@ class Methods:
         """
         if not request.idempotency_key:
             return await carry_out(())
-        task = asyncio.ensure_future(self._once(call.method, request, carry_out, again, operations))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(task)
+        return await self._once(call.method, request, carry_out, again, operations)
 
+    @shielded
     async def _once(
         self,
         method: str,
