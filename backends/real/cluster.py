@@ -23,12 +23,13 @@ from backends.real import restarts, tombstones
 from backends.real import template as templates
 from backends.real.clock import Clock, sleep
 from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overloaded
+from backends.real.endpoints import Connect, Endpoint
 from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, EngineInfo, Unreachable
 from backends.real.errors import Conflict, Exists, Missing, Rejected
 from backends.real.gateway import Gateway
 from backends.real.hook_output import HookOutput
+from backends.real.liveness import Liveness, LivenessOptions, NodeStatus
 from backends.real.meta import generation_said
-from backends.real.nodes import Connect, Endpoint, LivenessOptions, Nodes, NodeStatus
 from backends.real.operations import OperationHub, OperationView
 from backends.real.reconciliation import Orphan, compare, standing
 from backends.real.recovery import MakeCore, reconcile, recover
@@ -151,7 +152,7 @@ class LiveCluster:
     core: Core
     driver: LiveDriver
     gateway: NodeGateway
-    nodes: Nodes
+    liveness: Liveness
     operations: OperationHub
     requests: RequestTable
     tail: Tail
@@ -223,13 +224,13 @@ class LiveCluster:
         self.driver.saved.append(self._stored_templates.prune)
         self.tail = Tail(self.store, self.driver.journal.batches)
         self.driver.committed += [self.tail.committed, self.operations.committed, self._committed]
-        self.nodes = Nodes(core, self.clock, self.tell, self.gateway.engine, self.options.liveness)
-        self.nodes.listen(self._on_node_status)
+        self.liveness = Liveness(core, self.clock, self.tell, self.gateway.engine, self.options.liveness)
+        self.liveness.listen(self._on_node_status)
         for node_id, data in (await self.store.load("nodes")).items():
             if node_id in core.cluster.by_id:
                 endpoint = msgspec.msgpack.decode(data, type=Endpoint)
-                self.nodes.add(node_id, endpoint)
-                self.nodes.adopt(node_id)
+                self.liveness.add(node_id, endpoint)
+                self.liveness.adopt(node_id)
                 self.gateway.set_engine(node_id, self._connect(node_id, endpoint))
         self.gateway.on_gap = self._reconcile_now.set
         self.gateway.on_hook_output = self.operations.hear
@@ -248,7 +249,7 @@ class LiveCluster:
             )
         self._loop_task = asyncio.create_task(self.driver.run(), name="driver")
         self._tasks = [
-            asyncio.create_task(self.nodes.ping_forever(), name="pings"),
+            asyncio.create_task(self.liveness.ping_forever(), name="pings"),
             asyncio.create_task(self._tick_forever(), name="ticks"),
             asyncio.create_task(self._reconcile_forever(), name="reconciliation"),
         ]
@@ -518,10 +519,10 @@ class LiveCluster:
             node_id=node_id, capacity=capacity or {}, pool=pool, labels=dict(labels or {}), resources=given,
             topology=dict(topology or {}), taints=tuple(taints),
         )  # fmt: skip
-        self.nodes.add(node_id, endpoint)
+        self.liveness.add(node_id, endpoint)
         self.gateway.set_engine(node_id, engine)
         events: list[AnyEvent] = [joined]
-        if not self.nodes.is_available(node_id):
+        if not self.liveness.is_available(node_id):
             events.append(NodeCordoned(node_id=node_id))
         try:
             encoded = Record("nodes", node_id, msgspec.msgpack.encode(endpoint))
@@ -530,10 +531,10 @@ class LiveCluster:
                 raise Rejected(why)
         except BaseException:
             if node_id not in self.core.cluster.by_id:
-                self.nodes.remove(node_id)
+                self.liveness.remove(node_id)
                 self.gateway.drop_engine(node_id)
             raise
-        self.nodes.adopt(node_id)
+        self.liveness.adopt(node_id)
         await self._adopt_instances(node_id, engine)
         return self.node(node_id)
 
@@ -564,7 +565,7 @@ class LiveCluster:
             count = len(self.core.on_row[node.row])
             raise Conflict(f"node {node_id}: {count} workloads are on it; remove them, or drain the node")
         await self.driver.submit(NodeRemoved(node_id=node_id), records=[Record("nodes", node_id, None), *records])
-        self.nodes.remove(node_id, node.pool)
+        self.liveness.remove(node_id, node.pool)
         self.gateway.drop_engine(node_id)
 
     @shielded
@@ -586,7 +587,7 @@ class LiveCluster:
         `Rejected` where the core refuses; `Unreachable` where a new endpoint does not answer.
         """
         self.core_node(node_id)
-        old = self.nodes.endpoints[node_id]
+        old = self.liveness.endpoints[node_id]
         new = endpoint or old
         if bypass is not None:
             new = msgspec.structs.replace(new, bypass=bypass)
@@ -631,10 +632,10 @@ class LiveCluster:
                 await engine.close()
             raise
         if new != old:
-            self.nodes.add(node_id, new)
+            self.liveness.add(node_id, new)
             if engine is not None:
                 self.gateway.set_engine(node_id, engine)
-            self.nodes.settle(node_id)
+            self.liveness.settle(node_id)
             await self.driver.submit()
         return self.node(node_id)
 
@@ -642,7 +643,7 @@ class LiveCluster:
     async def drain_node(self, node_id: str, operation_id: str, *, records: Sequence[Record] = ()) -> OperationView:
         """Take a node out of use, and have its work moved away; `uncordon_node` ends that."""
         self.core_node(node_id)
-        endpoint = msgspec.structs.replace(self.nodes.endpoints[node_id], bypass=True)
+        endpoint = msgspec.structs.replace(self.liveness.endpoints[node_id], bypass=True)
         view = await self.ask(
             operation_id,
             NodeDrainRequested(node_id=node_id, operation_id=operation_id),
@@ -651,30 +652,30 @@ class LiveCluster:
             kind="drain",
             subjects=[node_id],
         )
-        self.nodes.add(node_id, endpoint)
-        self.nodes.adopt(node_id)
+        self.liveness.add(node_id, endpoint)
+        self.liveness.adopt(node_id)
         return view
 
     @shielded
     async def uncordon_node(self, node_id: str, *, records: Sequence[Record] = ()) -> NodeView:
         """Put a node back into use; ends a drain, also where its agent is not there."""
         node = self.core_node(node_id)
-        endpoint = msgspec.structs.replace(self.nodes.endpoints[node_id], bypass=False)
-        self.nodes.add(node_id, endpoint)
+        endpoint = msgspec.structs.replace(self.liveness.endpoints[node_id], bypass=False)
+        self.liveness.add(node_id, endpoint)
         events: list[AnyEvent] = []
         if node.state is NodeState.DRAINING:
             events.append(NodeUncordoned(node_id=node_id))
-            if not self.nodes.is_available(node_id):
+            if not self.liveness.is_available(node_id):
                 events.append(NodeCordoned(node_id=node_id))
         encoded = Record("nodes", node_id, msgspec.msgpack.encode(endpoint))
         await self.driver.submit(*events, records=[*records, encoded])
-        self.nodes.adopt(node_id)
-        self.nodes.settle(node_id)
+        self.liveness.adopt(node_id)
+        self.liveness.settle(node_id)
         await self.driver.submit()
         return self.node(node_id)
 
     def _check_new_node(self, node_id: str) -> None:
-        if node_id in self.core.cluster.by_id or node_id in self.nodes.endpoints:
+        if node_id in self.core.cluster.by_id or node_id in self.liveness.endpoints:
             raise Exists(f"node {node_id}: there is one already")
 
     async def _apply(
@@ -715,14 +716,14 @@ class LiveCluster:
     def node(self, node_id: str) -> NodeView:
         """One node; `Missing` where there is none."""
         node = self.core_node(node_id)
-        endpoint = self.nodes.endpoints.get(node_id) or Endpoint(url="")
+        endpoint = self.liveness.endpoints.get(node_id) or Endpoint(url="")
         return NodeView(
             node_id=node_id,
             pool=node.pool,
             endpoint=endpoint.url,
             labels=node.labels,
             state=str(node.state),
-            is_available=self.nodes.is_available(node_id) and node.state.value == "ready",
+            is_available=self.liveness.is_available(node_id) and node.state.value == "ready",
             is_bypassed=endpoint.bypass,
             is_test=endpoint.test,
         )
@@ -886,7 +887,7 @@ class LiveCluster:
     async def _tick_forever(self) -> None:
         while True:
             await sleep(self.clock, self.options.tick_ns)
-            self.nodes.expire()
+            self.liveness.expire()
             self.statuses.expire()
 
     async def _reconcile_forever(self) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
+from backends.real.endpoints import Endpoint
 from backends.real.engines.base import Capability, EngineInfo, Instance, InstanceSpec, Unsupported
 from backends.real.hook_output import HookSink
-from backends.real.nodes import Endpoint
 
 
 class SimulatedNode:

@@ -14,6 +14,7 @@ import grpc
 from live_kit import running
 
 from backends.real.cluster import ClusterOptions, LiveCluster
+from backends.real.endpoints import Endpoint
 from backends.real.engines.base import (
     Chunk,
     Engine,
@@ -25,7 +26,6 @@ from backends.real.engines.base import (
     Unsupported,
     Usage,
 )
-from backends.real.nodes import Endpoint
 from backends.real.service.eru_v1.context import EruOptions
 from backends.real.service.eru_v1.service import eru_service
 from backends.real.service.pb import eru_v1_pb2 as pb
@@ -80,7 +80,7 @@ async def serving(
     """A cluster with a pool "pool" and nodes n0, n1, … of 8 cores; with ``engines`` they can do everything."""
     async with running(directory, nodes=nodes, machines=machines, options=options) as cluster:
         if engines:
-            for node_id in cluster.nodes.endpoints:
+            for node_id in cluster.liveness.endpoints:
                 cluster.gateway.set_engine(node_id, cast(Engine, FakeNode(node_id)))
         service = eru_service(cluster, eru_options or EruOptions())
         server = Server(server_options or ServerOptions(bind="127.0.0.1:0"), [service])

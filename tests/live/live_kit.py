@@ -9,7 +9,7 @@ from typing import Any
 
 from backends.real.clock import SystemClock
 from backends.real.cluster import ClusterOptions, LiveCluster
-from backends.real.nodes import Endpoint
+from backends.real.endpoints import Endpoint
 from backends.sim.engine import EngineModel, SimulatedEngine
 from eru_sim.live.composition import simulated_cluster
 from eru_sim.live.simulated import SimulatedGateway

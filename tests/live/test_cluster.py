@@ -12,8 +12,8 @@ from live_kit import deployment, machines, request, running
 
 from backends.real.cluster import ClusterOptions
 from backends.real.driver import DriverOptions, Overloaded
+from backends.real.endpoints import Endpoint
 from backends.real.errors import Conflict, Missing, Rejected
-from backends.real.nodes import Endpoint
 from backends.real.stores.base import StoreError
 from backends.real.stores.sqlite import SqliteStore
 from backends.real.template import Template
@@ -130,18 +130,18 @@ def test_a_node_without_a_lease_takes_nothing_new_and_keeps_what_it_has(tmp_path
         async with running(tmp_path, nodes=0) as cluster:
             node = await cluster.add_node("n0", "pool", Endpoint(url="sim://?cpus=8"))
             assert not node.is_available
-            cluster.nodes.renew("n0", 10**12)
+            cluster.liveness.renew("n0", 10**12)
             await cluster.driver.submit()
             assert cluster.node("n0").is_available
             (result,) = await (await cluster.ask("1", deployment(request(cluster, "a", operation_id="1")))).done()
             assert result.outcome == "running"
-            cluster.nodes.renew("n0", 1)
+            cluster.liveness.renew("n0", 1)
             while cluster.node("n0").state != "cordoned":
                 await asyncio.sleep(0.05)
             assert cluster.node("n0").state == "cordoned"
             assert cluster.workload("a/0").state == "running"
             await cluster.set_node("n0", bypass=True)
-            cluster.nodes.renew("n0", 10**12)
+            cluster.liveness.renew("n0", 10**12)
             await cluster.driver.submit()
             assert not cluster.node("n0").is_available
             assert (await cluster.set_node("n0", bypass=False)).is_available

@@ -17,7 +17,7 @@ from parity_kit import header, make_core, node
 from backends.real import template
 from backends.real.cluster import ClusterOptions, LiveCluster
 from backends.real.driver import DriverOptions, DriverStopped
-from backends.real.nodes import Endpoint
+from backends.real.endpoints import Endpoint
 from backends.real.stored_templates import AGES, TABLE, StoredTemplates, referred
 from backends.real.stores.base import Record, Saved, StoreError, Written
 from backends.real.stores.sqlite import SqliteStore

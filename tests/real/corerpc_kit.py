@@ -12,7 +12,7 @@ import grpc
 from memory_engine_kit import MemoryEngine, connector
 
 from backends.real.cluster import ClusterOptions, LiveCluster
-from backends.real.nodes import Endpoint
+from backends.real.endpoints import Endpoint
 from backends.real.service.calls import CallLimits
 from backends.real.service.corerpc.context import CoreRpcOptions
 from backends.real.service.corerpc.service import CoreRpc

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from testbed_kit import BedNode
 
 from backends.real.cluster import ClusterOptions, LiveCluster
+from backends.real.endpoints import Endpoint
 from backends.real.engines.base import Engine
 from backends.real.engines.docker import DockerEngine
 from backends.real.engines.docker_api import Tls
-from backends.real.nodes import Endpoint, LivenessOptions
+from backends.real.liveness import LivenessOptions
 from eru_sim.live.composition import real_cluster
 from testbed import beds, docker_nodes
 from testbed.system import BedError

@@ -13,8 +13,9 @@ import grpc
 from testbed_kit import BedNode
 
 from backends.real.cluster import ClusterOptions
+from backends.real.endpoints import Endpoint
 from backends.real.engines.docker import DockerEngine
-from backends.real.nodes import Endpoint, NodeStatus
+from backends.real.liveness import NodeStatus
 from backends.real.service.corerpc.context import CoreRpcOptions
 from backends.real.service.corerpc.service import CoreRpc
 from backends.real.service.pb import corerpc_pb2
@@ -114,7 +115,7 @@ class ServiceCore:
             self._stub = CoreRPCStub(channel)  # type: ignore[no-untyped-call]
             await cluster.add_pool("pod", "for tests")
             await cluster.add_node(self._hostname, "pod", Endpoint(url=self._node.docker.url))
-            cluster.nodes.listen(self._note)
+            cluster.liveness.listen(self._note)
             self._ready.set()
             await self._stopping.wait()
         finally:

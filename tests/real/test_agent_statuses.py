@@ -10,7 +10,7 @@ from typing import Any
 
 from corerpc_kit import World, pb, world
 
-from backends.real.nodes import Endpoint
+from backends.real.endpoints import Endpoint
 from scheduler.events import WorkloadHealthChanged
 
 
@@ -62,7 +62,7 @@ def test_when_a_lease_lapses_the_workloads_are_marked_down_once(tmp_path: Path) 
             changes: list[Any] = []
             w.cluster.statuses.listen(changes.append)
             assert await state(w, workload_id) == (True, True)
-            await until(lambda: not w.cluster.nodes.is_alive("n0") and changes)
+            await until(lambda: not w.cluster.liveness.is_alive("n0") and changes)
             assert await state(w, workload_id) == (False, False)
             await asyncio.sleep(1.5)
             assert len(changes) == 1

@@ -15,7 +15,7 @@ import pytest
 from corerpc_kit import all_of, options, packed, pb, world
 from toy_service_kit import code_of, run
 
-from backends.real.nodes import Endpoint
+from backends.real.endpoints import Endpoint
 from scheduler.invariants import check
 
 

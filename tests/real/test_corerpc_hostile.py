@@ -16,7 +16,7 @@ from node_client_kit import NodeClient, require_node
 from structlog.testing import capture_logs
 from toy_service_kit import code_of, run
 
-from backends.real.nodes import NodeStatus
+from backends.real.liveness import NodeStatus
 from backends.real.service.calls import CallLimits
 from backends.real.service.errors import Status
 from backends.real.statuses import WorkloadStatus
@@ -216,7 +216,7 @@ def test_ten_thousand_idle_streams_are_cheap_and_all_hear_the_news(tmp_path):
     async def test():
         limits = CallLimits(client_calls=0, calls_per_second=0)
         async with world(tmp_path, limits=limits, nodes=1) as w:
-            before, listeners = resident_bytes(), set(w.cluster.nodes._listeners)
+            before, listeners = resident_bytes(), set(w.cluster.liveness._listeners)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-c",
@@ -236,7 +236,7 @@ def test_ten_thousand_idle_streams_are_cheap_and_all_hear_the_news(tmp_path):
                 # The service goes on meanwhile.
                 assert (await w.deploy())[0].success
                 for number in range(3):
-                    for key, listener in list(w.cluster.nodes._listeners.items()):
+                    for key, listener in list(w.cluster.liveness._listeners.items()):
                         if key not in listeners:
                             listener(NodeStatus("n0", "pod", number % 2 == 0))
                 assert await asyncio.wait_for(process.stdout.readline(), 60) == f"{IDLE}\n".encode()
@@ -245,7 +245,7 @@ def test_ten_thousand_idle_streams_are_cheap_and_all_hear_the_news(tmp_path):
                 await process.wait()
             while w.server.open_calls:
                 await asyncio.sleep(0.05)
-            assert set(w.cluster.nodes._listeners) == listeners
+            assert set(w.cluster.liveness._listeners) == listeners
 
     run(test, 180.0)
 

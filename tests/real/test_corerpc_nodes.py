@@ -9,7 +9,7 @@ import grpc
 from corerpc_kit import all_of, packed, pb, world
 from toy_service_kit import code_of, run
 
-from backends.real.nodes import Endpoint
+from backends.real.endpoints import Endpoint
 
 UNKNOWN = grpc.StatusCode.UNKNOWN  # what Python makes of Eru's numbers; the Node client sees them
 
@@ -104,7 +104,7 @@ def test_nodes_that_cannot_be(tmp_path):
                 assert code is UNKNOWN
                 assert why in message
             assert list(w.cluster.core.cluster.by_id) == ["n0"]
-            assert list(w.cluster.nodes.endpoints) == ["n0"]
+            assert list(w.cluster.liveness.endpoints) == ["n0"]
 
     run(test)
 
@@ -176,10 +176,10 @@ def test_certificates_stay_where_they_are_put(tmp_path):
     async def test():
         async with world(tmp_path, nodes=1) as w:
             await w.stub.SetNode(pb.SetNodeOptions(nodename="n0", ca="CA", cert="CERT", key="KEY"))
-            endpoint = w.cluster.nodes.endpoints["n0"]
+            endpoint = w.cluster.liveness.endpoints["n0"]
             assert (endpoint.ca, endpoint.cert, endpoint.key) == ("CA", "CERT", "KEY")
             await w.stub.SetNode(pb.SetNodeOptions(nodename="n0", cert="CERT2"))
-            endpoint = w.cluster.nodes.endpoints["n0"]
+            endpoint = w.cluster.liveness.endpoints["n0"]
             assert (endpoint.ca, endpoint.cert, endpoint.key) == ("CA", "CERT2", "KEY")
             node = await w.stub.GetNode(pb.GetNodeOptions(nodename="n0"))
             assert "KEY" not in str(node)

@@ -40,7 +40,7 @@ def node_message(cluster: LiveCluster, view: NodeView, info: str = "") -> pb.Nod
         name=view.node_id,
         endpoint=view.endpoint,
         podname=view.pool,
-        available=cluster.nodes.is_alive(view.node_id) and view.state != "lost",
+        available=cluster.liveness.is_alive(view.node_id) and view.state != "lost",
         bypass=view.is_bypassed,
         labels=dict(view.labels),
         info=info,
@@ -141,7 +141,7 @@ def published(template: Template, networks: Mapping[str, str], node: str) -> dic
 
 def node_address(cluster: LiveCluster, node_id: str) -> str:
     """The address of a node by its endpoint; this machine's where that has none."""
-    endpoint = cluster.nodes.endpoints.get(node_id)
+    endpoint = cluster.liveness.endpoints.get(node_id)
     try:
         return (urlsplit(endpoint.url).hostname if endpoint is not None else None) or "127.0.0.1"
     except ValueError:

@@ -12,8 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 
 from backends.real.cluster import NodeView
+from backends.real.endpoints import Endpoint
 from backends.real.engines.base import EngineError, NotFound, Unsupported
-from backends.real.nodes import Endpoint, NodeStatus
+from backends.real.liveness import NodeStatus
 from backends.real.service.calls import Call
 from backends.real.service.corerpc.books import node_capacity, node_usage
 from backends.real.service.corerpc.context import Methods
@@ -196,7 +197,7 @@ class NodeMethods(Methods):
     async def GetNodeStatus(self, request: pb.GetNodeStatusOptions, call: Call) -> pb.NodeStatusStreamMessage:
         """Whether a node's agent vouches for it."""
         view = self.cluster.node(request.nodename)
-        alive = self.cluster.nodes.is_alive(view.node_id)
+        alive = self.cluster.liveness.is_alive(view.node_id)
         return pb.NodeStatusStreamMessage(nodename=view.node_id, podname=view.pool, alive=alive)
 
     async def SetNodeStatus(self, request: pb.SetNodeStatusOptions, call: Call) -> pb.Empty:
@@ -205,15 +206,15 @@ class NodeMethods(Methods):
         if request.ttl == 0 or request.ttl > _TTL_SECONDS_MAX:
             raise WireError(f"ttl: {request.ttl} must not be 0, and at most {_TTL_SECONDS_MAX}")
         if request.ttl > 0:
-            self.cluster.nodes.renew(request.nodename, request.ttl * SECOND_NS)
+            self.cluster.liveness.renew(request.nodename, request.ttl * SECOND_NS)
         else:
-            self.cluster.nodes.end_lease(request.nodename)
+            self.cluster.liveness.end_lease(request.nodename)
         return pb.Empty()
 
     async def NodeStatusStream(self, request: pb.Empty, call: Call) -> AsyncIterator[pb.NodeStatusStreamMessage]:
         """Every change of a node's status, from now on."""
         feed = self.context.feed(call)
-        stop = self.cluster.nodes.listen(feed.offer)
+        stop = self.cluster.liveness.listen(feed.offer)
         try:
             await call.begin()
             async for status in feed:
@@ -226,7 +227,7 @@ class NodeMethods(Methods):
     def _endpoint(self, request: pb.SetNodeOptions) -> Endpoint | None:
         given = {"url": request.endpoint, "ca": request.ca, "cert": request.cert, "key": request.key}
         given = {name: text for name, text in given.items() if text}
-        old = self.cluster.nodes.endpoints.get(request.nodename)
+        old = self.cluster.liveness.endpoints.get(request.nodename)
         return msgspec.structs.replace(old, **given) if given and old is not None else None
 
     def _resource(self, node_id: str) -> pb.NodeResource:

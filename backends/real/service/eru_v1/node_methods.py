@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from backends.real.engines.base import Unreachable
 from backends.real.errors import Rejected
-from backends.real.nodes import NodeStatus
+from backends.real.liveness import NodeStatus
 from backends.real.service.calls import Call
 from backends.real.service.eru_v1 import reading, writing
 from backends.real.service.eru_v1.context import Methods
@@ -103,7 +103,7 @@ class NodeMethods(Methods):
         """Change a node, all or nothing."""
         cluster, node_id = self.cluster, request.node_id
         node = cluster.core_node(node_id)
-        old = cluster.nodes.endpoints[node_id]
+        old = cluster.liveness.endpoints[node_id]
         endpoint = None
         if request.HasField("endpoint"):
             endpoint = reading.endpoint(request.endpoint, is_test=old.test, bypass=old.bypass)
@@ -210,9 +210,9 @@ class NodeMethods(Methods):
         self.cluster.core_node(request.node_id)
         ttl_ns = reading.whole("ttl_ns", request.ttl_ns, 0, _TTL_NS_MAX)
         if ttl_ns:
-            self.cluster.nodes.renew(request.node_id, ttl_ns)
+            self.cluster.liveness.renew(request.node_id, ttl_ns)
         else:
-            self.cluster.nodes.end_lease(request.node_id)
+            self.cluster.liveness.end_lease(request.node_id)
         return self._status(request.node_id)
 
     async def GetNodeStatus(self, request: pb.GetNodeStatusRequest, call: Call) -> pb.NodeStatus:
@@ -227,7 +227,7 @@ class NodeMethods(Methods):
             if request.pool in ("", status.pool):
                 feed.offer(status)
 
-        stop = self.cluster.nodes.listen(tell)
+        stop = self.cluster.liveness.listen(tell)
         try:
             if request.with_current:
                 for node in list(self.cluster.core.cluster.by_id.values()):
@@ -240,4 +240,4 @@ class NodeMethods(Methods):
 
     def _status(self, node_id: str) -> pb.NodeStatus:
         node = self.cluster.core_node(node_id)
-        return writing.node_status(NodeStatus(node_id, node.pool, self.cluster.nodes.is_alive(node_id)))
+        return writing.node_status(NodeStatus(node_id, node.pool, self.cluster.liveness.is_alive(node_id)))

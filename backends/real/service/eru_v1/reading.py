@@ -11,8 +11,8 @@ import msgspec
 import structlog
 
 from backends.real.cluster import LiveCluster
+from backends.real.endpoints import Endpoint
 from backends.real.errors import Missing, Rejected
-from backends.real.nodes import Endpoint
 from backends.real.service.eru_v1.words import word
 from backends.real.service.paths import confined
 from backends.real.service.pb import eru_v1_pb2 as pb

@@ -9,7 +9,7 @@ import msgspec
 
 from backends.real.cluster import Amounts, LiveCluster
 from backends.real.engines.base import EngineInfo, Image, Instance, Network
-from backends.real.nodes import NodeStatus
+from backends.real.liveness import NodeStatus
 from backends.real.operations import OperationView, Result
 from backends.real.service.eru_v1.words import number
 from backends.real.service.pb import eru_v1_pb2 as pb
@@ -57,10 +57,10 @@ def node(cluster: LiveCluster, node_id: str, *, with_resources: bool = False) ->
         taints=record.taints,
         state=number(pb.NodeState, view.state),
         is_available=view.is_available,
-        is_alive=cluster.nodes.is_alive(node_id),
+        is_alive=cluster.liveness.is_alive(node_id),
         is_bypassed=view.is_bypassed,
         is_test=view.is_test,
-        silent_ns=cluster.nodes.silent_for_ns(node_id),
+        silent_ns=cluster.liveness.silent_for_ns(node_id),
         workloads=len(cluster.core.on_row[record.row]),
     )
     if with_resources:

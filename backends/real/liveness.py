@@ -1,4 +1,4 @@
-"""The nodes as the edge knows them: where their engines are, who vouches for them, and whether they can be used.
+"""Liveness of nodes as the edge knows it: where their engines are, who vouches for them, whether they can be used.
 
 Theory of operation. Three things are known of a node, and kept apart. Its *lease* is held by its agent; without one
 nothing new is placed there, and nothing that runs is touched. An operator may take it out of use (*bypass*). And its
@@ -14,9 +14,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import msgspec
-
 from backends.real.clock import Clock, sleep
+from backends.real.endpoints import Endpoint
 from backends.real.engines.base import Engine, EngineError
 from backends.real.leases import LeaseTable
 from scheduler.cluster import NodeState
@@ -24,24 +23,6 @@ from scheduler.core import Core
 from scheduler.events import AnyEvent, NodeCordoned, NodeLost, NodeReturned, NodeUncordoned
 
 SECOND_NS = 1_000_000_000
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a node's engine is. ``ca``, ``cert`` and ``key`` are PEM texts; they stay at the edge.
-
-    A node that is a ``test`` needs no lease.
-    """
-
-    url: str
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-    test: bool = False
-    bypass: bool = False
-
-    def __repr__(self) -> str:
-        """Without credentials, so that they are in no log."""
-        return f"Endpoint({self.url!r})"
 
 
 class NodeStatus(NamedTuple):
@@ -60,11 +41,7 @@ class LivenessOptions(NamedTuple):
     pings_at_once: int = 64
 
 
-Connect = Callable[[str, Endpoint], Engine]
-"""Makes the engine of a node; ValueError where the endpoint makes no sense."""
-
-
-class Nodes:
+class Liveness:
     """Endpoints, leases and liveness of all nodes of one core. ``tell`` gets the events that follow."""
 
     def __init__(
