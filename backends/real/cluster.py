@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -26,8 +26,7 @@ from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overl
 from backends.real.endpoints import Connect, Endpoint
 from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, EngineInfo, Unreachable
 from backends.real.errors import Conflict, Exists, Missing, Rejected
-from backends.real.gateway import Gateway
-from backends.real.hook_output import HookOutput
+from backends.real.gateway import NodeGateway
 from backends.real.liveness import Liveness, LivenessOptions, NodeStatus
 from backends.real.meta import generation_said
 from backends.real.operations import OperationHub, OperationView
@@ -66,26 +65,6 @@ from scheduler.workload import Workload
 SECOND_NS = 1_000_000_000
 
 _log = structlog.get_logger("eru.cluster")
-
-
-class NodeGateway(Gateway, Protocol):
-    """A gateway that is told which engine serves which node."""
-
-    on_gap: Callable[[], object]
-    on_hook_output: Callable[[str, HookOutput], object]
-    is_forced: Callable[[str], bool]
-
-    def set_engine(self, node_id: str, engine: Engine) -> None:
-        """From now on this engine serves the node."""
-
-    def drop_engine(self, node_id: str) -> None:
-        """Nothing is commanded on the node any more."""
-
-    def engine(self, node_id: str) -> Engine | None:
-        """The engine of a node."""
-
-    async def close(self) -> None:
-        """Stop commanding."""
 
 
 class ClusterOptions(NamedTuple):

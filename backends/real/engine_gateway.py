@@ -55,7 +55,7 @@ _log = structlog.get_logger("eru.engines")
 
 
 class EngineGateway:
-    """All engines of one core, as `backends.real.gateway.Gateway`."""
+    """All engines of one core, as `backends.real.gateway.NodeGateway`."""
 
     def __init__(self, clock: Clock, templates: Templates, labels: Labels, *, per_node: int = 16) -> None:
         self._clock = clock

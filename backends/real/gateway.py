@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple, Protocol
 
+from backends.real.engines.base import Engine
+from backends.real.hook_output import HookOutput
 from scheduler.commands import AnyCommand
 from scheduler.events import AnyEvent
 
@@ -48,3 +50,23 @@ class Gateway(Protocol):
 
     async def survey(self) -> Survey:
         """Ask every engine what it has."""
+
+
+class NodeGateway(Gateway, Protocol):
+    """A gateway that is told which engine serves which node."""
+
+    on_gap: Callable[[], object]
+    on_hook_output: Callable[[str, HookOutput], object]
+    is_forced: Callable[[str], bool]
+
+    def set_engine(self, node_id: str, engine: Engine) -> None:
+        """From now on this engine serves the node."""
+
+    def drop_engine(self, node_id: str) -> None:
+        """Nothing is commanded on the node any more."""
+
+    def engine(self, node_id: str) -> Engine | None:
+        """The engine of a node."""
+
+    async def close(self) -> None:
+        """Stop commanding."""

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from backends.real.clock import Clock, SystemClock
-from backends.real.cluster import ClusterOptions, LiveCluster, NodeGateway
+from backends.real.cluster import ClusterOptions, LiveCluster
 from backends.real.endpoints import Connect, Endpoint
 from backends.real.engine_gateway import EngineGateway
 from backends.real.engines.base import Engine
 from backends.real.engines.docker import DockerEngine
 from backends.real.engines.docker_api import Tls
+from backends.real.gateway import NodeGateway
 from backends.real.recovery import MakeCore
 from backends.real.stores.sqlite import SqliteStore
 from backends.sim.engine import EngineModel, SimulatedEngine

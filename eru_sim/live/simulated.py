@@ -28,7 +28,7 @@ from scheduler.ports import Completion
 
 
 class SimulatedGateway:
-    """All machines of a cluster, as `backends.real.gateway.Gateway`. It outlives a driver, as machines do.
+    """All machines of a cluster, as `backends.real.gateway.NodeGateway`. It outlives a driver, as machines do.
 
     ``happen`` is how exogenous events get to it and then to the driver: the machines see them first.
     """
@@ -48,19 +48,19 @@ class SimulatedGateway:
         """Never called: how long a stop takes is the model's."""
 
     def set_engine(self, node_id: str, engine: Engine) -> None:
-        """See `backends.real.cluster.NodeGateway`."""
+        """See `NodeGateway.set_engine`."""
         self._nodes[node_id] = engine
 
     def drop_engine(self, node_id: str) -> None:
-        """See `backends.real.cluster.NodeGateway`."""
+        """See `NodeGateway.drop_engine`."""
         self._nodes.pop(node_id, None)
 
     def engine(self, node_id: str) -> Engine | None:
-        """See `backends.real.cluster.NodeGateway`."""
+        """See `NodeGateway.engine`."""
         return self._nodes.get(node_id)
 
     async def close(self) -> None:
-        """See `backends.real.cluster.NodeGateway`."""
+        """See `NodeGateway.close`."""
 
     def connect(self, report: Report) -> None:
         """See `Gateway.connect`."""
