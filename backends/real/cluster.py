@@ -14,17 +14,19 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 
-from backends.real import restarts, tombstones
+from backends.real import adoption, restarts, tombstones
 from backends.real import template as templates
+from backends.real.applying import apply
 from backends.real.clock import Clock, sleep
 from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overloaded
 from backends.real.endpoints import Connect, Endpoint
-from backends.real.engines.base import LABEL_RECORD, Engine, EngineError, EngineInfo, Unreachable
+from backends.real.engines.base import Engine, EngineError, EngineInfo, Unreachable
 from backends.real.errors import Conflict, Exists, Missing, Rejected
 from backends.real.gateway import NodeGateway
 from backends.real.liveness import Liveness, LivenessOptions, NodeStatus
@@ -43,7 +45,7 @@ from backends.real.template import Template, TemplateCache
 from backends.real.tombstones import Tombstones
 from scheduler import journal
 from scheduler.cluster import NodeState
-from scheduler.commands import AnyCommand, PublishResult, StartWorkload
+from scheduler.commands import AnyCommand, StartWorkload
 from scheduler.core import Core
 from scheduler.events import (
     AnyEvent,
@@ -55,7 +57,6 @@ from scheduler.events import (
     NodeRemoved,
     NodeUncordoned,
     PolicyChanged,
-    WorkloadAdopted,
     WorkloadExited,
     WorkloadHealthChanged,
 )
@@ -186,7 +187,7 @@ class LiveCluster:
         self._stored_templates = StoredTemplates(core, self.store)
         await self._stored_templates.load(recovered.writer.batches)
         self._tombstones = Tombstones(core, await self.store.load(tombstones.TABLE))
-        self.gateway = self._make_gateway(self._find_template, self._labels)
+        self.gateway = self._make_gateway(self._find_template, partial(adoption.labels_of, core))
         self.driver = LiveDriver(
             core,
             recovered.header,
@@ -196,7 +197,7 @@ class LiveCluster:
             resume=recovered.writer,
             options=self.options.driver,
         )
-        self.operations = OperationHub(core)
+        self.operations = OperationHub(core, self.clock)
         unfinished = self.operations.load(await self.store.load("operations"), await self.store.load("results"))
         self.requests = RequestTable(await self.store.load("requests"))
         self.driver.observers += [self.operations.observe, self._tombstones.observe, self._stored_templates.observe]
@@ -261,10 +262,6 @@ class LiveCluster:
             self.driver.offer(event)
 
     # -- operations ---------------------------------------------------------------------------------------------------
-
-    def new_operation_id(self) -> str:
-        """An id that no operation has. Ids of one time begin alike, and so their records lie together in the store."""
-        return f"op-{self.clock.now_ns() >> 20:011x}{secrets.token_hex(5)}"
 
     def fresh_core(self) -> Core:
         """Another core, as this one was before the first batch: to apply the journal to it again."""
@@ -377,9 +374,7 @@ class LiveCluster:
             raise Rejected(str(error)) from None
         except (TypeError, ArithmeticError, LookupError) as error:
             raise Rejected(f"policy {name!r}: its parameters do not suit it: {error}") from None
-        why = await self._apply(name, [PolicyChanged(name=name, params=dict(params))], records)
-        if why:
-            raise Rejected(why)
+        await apply(self.driver, name, [PolicyChanged(name=name, params=dict(params))], records)
 
     # -- templates ----------------------------------------------------------------------------------------------------
 
@@ -405,15 +400,6 @@ class LiveCluster:
             return await self.template(digest)
         except (Missing, ValueError) as error:
             raise EngineError(str(error)) from None
-
-    def _labels(self, command: StartWorkload) -> dict[str, str]:
-        """What it takes to adopt the instance where the journal is lost."""
-        workload = self.core.workloads.get(command.workload_id)
-        if workload is None:
-            return {}
-        spec = msgspec.structs.replace(workload.spec, workload_id=workload.workload_id, count=1, operation_id="")
-        adopted = WorkloadAdopted(spec=spec, node_id=command.node_id, assignments=workload.assignments)
-        return {LABEL_RECORD: msgspec.json.encode(adopted).decode()}
 
     # -- pools --------------------------------------------------------------------------------------------------------
 
@@ -505,36 +491,15 @@ class LiveCluster:
             events.append(NodeCordoned(node_id=node_id))
         try:
             encoded = Record("nodes", node_id, msgspec.msgpack.encode(endpoint))
-            why = await self._apply(node_id, events, [encoded, *records])
-            if why:
-                raise Rejected(why)
+            await apply(self.driver, node_id, events, [encoded, *records])
         except BaseException:
             if node_id not in self.core.cluster.by_id:
                 self.liveness.remove(node_id)
                 self.gateway.drop_engine(node_id)
             raise
         self.liveness.adopt(node_id)
-        await self._adopt_instances(node_id, engine)
+        await adoption.adopt(self.driver, self._tombstones, node_id, engine)
         return self.node(node_id)
-
-    async def _adopt_instances(self, node_id: str, engine: Engine) -> None:
-        """Take in what runs on a node that has just joined; what cannot be is an orphan, and named."""
-        with contextlib.suppress(EngineError):
-            for instance in await engine.instances():
-                label = instance.labels.get(LABEL_RECORD)
-                if label is None or instance.state not in ("running", "paused"):
-                    continue
-                if instance.workload_id in self.core.workloads or instance.workload_id in self._tombstones:
-                    continue
-                try:
-                    told = msgspec.json.decode(label, type=WorkloadAdopted)
-                except msgspec.DecodeError as error:
-                    why = str(error)
-                else:
-                    adopted = msgspec.structs.replace(told, node_id=node_id, generation=instance.generation)
-                    why = await self._apply(instance.workload_id, [adopted], [])
-                if why:
-                    _log.warning("not adopted", node=node_id, workload=instance.workload_id, error=why)
 
     @shielded
     async def remove_node(self, node_id: str, *, records: Sequence[Record] = ()) -> None:
@@ -579,7 +544,6 @@ class LiveCluster:
                 await engine.close()
                 raise
         events: list[AnyEvent] = []
-        operation_id = self.new_operation_id()
         if capacity is not None or resources:
             events.append(
                 NodeCapacityChanged(
@@ -587,7 +551,7 @@ class LiveCluster:
                     capacity=capacity,
                     resources=resources or {},
                     is_delta=is_delta,
-                    operation_id=operation_id,
+                    operation_id=self.operations.new_id(),
                 )
             )
         if labels is not None or taints is not None:
@@ -598,14 +562,10 @@ class LiveCluster:
         if new != old:
             records = [*records, Record("nodes", node_id, msgspec.msgpack.encode(new))]
         try:
-            why = ""
             for event in events:  # one after the other: what is refused keeps the next one from happening
-                is_last = event is events[-1]
-                why = why or await self._apply(node_id, [event], records if is_last else (), operation_id)
+                await apply(self.driver, node_id, [event], records if event is events[-1] else ())
             if not events:
                 await self.driver.submit(records=records)
-            if why:
-                raise Rejected(why)
         except BaseException:
             if engine is not None:
                 await engine.close()
@@ -656,34 +616,6 @@ class LiveCluster:
     def _check_new_node(self, node_id: str) -> None:
         if node_id in self.core.cluster.by_id or node_id in self.liveness.endpoints:
             raise Exists(f"node {node_id}: there is one already")
-
-    async def _apply(
-        self, subject: str, events: Sequence[AnyEvent], records: Sequence[Record], operation_id: str = ""
-    ) -> str:
-        """Submit events that are answered at once; return why the core refused one, "" where it did not.
-
-        Records are written with the events, and only where nothing is refused.
-        """
-        refused: list[str] = []
-
-        def look(at_ns: int, batch: Sequence[AnyEvent], commands: Sequence[AnyCommand]) -> Sequence[Record]:
-            if not any(event is events[0] for event in batch):
-                return ()
-            refused.extend(
-                command.detail
-                for command in commands
-                if isinstance(command, PublishResult)
-                and command.outcome == "refused"
-                and (command.subject == subject or (operation_id and command.operation_id == operation_id))
-            )
-            return () if refused else records
-
-        self.driver.observers.append(look)
-        try:
-            await self.driver.submit(*events)
-        finally:
-            self.driver.observers.remove(look)
-        return refused[0] if refused else ""
 
     def core_node(self, node_id: str) -> Any:
         """The core's record of a node; `Missing` where there is none."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
+from backends.real.clock import Clock
 from backends.real.hook_output import HookOutput, HookOutputs
 from backends.real.stores.base import Record
 from scheduler.commands import AnyCommand, PublishResult
@@ -94,8 +96,9 @@ class OperationHub:
     has been answered of one that is under way is not forgotten in a crash.
     """
 
-    def __init__(self, core: Core, *, kept: int = 10_000, results_max: int = 10_000) -> None:
+    def __init__(self, core: Core, clock: Clock, *, kept: int = 10_000, results_max: int = 10_000) -> None:
         self._core = core
+        self._clock = clock
         self._kept = kept
         self._results_max = results_max
         self._open: dict[str, OperationView] = {}
@@ -109,6 +112,10 @@ class OperationHub:
     def __len__(self) -> int:
         """How many are not done."""
         return len(self._open)
+
+    def new_id(self) -> str:
+        """An id that no operation has. Ids of one time begin alike, and so their records lie together in the store."""
+        return f"op-{self._clock.now_ns() >> 20:011x}{secrets.token_hex(5)}"
 
     def begin(
         self,

@@ -111,7 +111,7 @@ async def check(cluster: LiveCluster) -> set[str]:
 async def ask(cluster: LiveCluster, chance: random.Random) -> None:
     """One thing at random, without waiting for what comes of it."""
     kind = chance.choice(KINDS)
-    operation_id = cluster.new_operation_id()
+    operation_id = cluster.operations.new_id()
     digest, live = cluster.digest_of(kind), list(cluster.core.workloads)
     what = chance.choice(["submit", "submit", "deploy", "remove", "remove", "replace"])
     name = f"w{chance.getrandbits(60):x}"

@@ -187,7 +187,7 @@ class NodeMethods(Methods):
         node_id = request.opts.nodename
         message = self._resource(node_id)
         if request.fix:
-            operation_id = self.cluster.new_operation_id()
+            operation_id = self.cluster.operations.new_id()
             result = await self.context.ask_one(NodeFixRequested(node_id=node_id, operation_id=operation_id))
             message = self._resource(node_id)
             message.diffs.extend(line for line in result.detail.split("; ") if line)

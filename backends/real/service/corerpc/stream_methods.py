@@ -230,7 +230,7 @@ class Lambda:
         for workload_id in self._ids:
             try:
                 if workload_id in self._context.cluster.core.workloads:
-                    operation_id = self._context.cluster.new_operation_id()
+                    operation_id = self._context.cluster.operations.new_id()
                     await self._context.ask_one(RemovalRequested(workload_id=workload_id, operation_id=operation_id))
                 if workload_id not in self._context.cluster.core.workloads:
                     place = self._context.cluster.instance(workload_id)

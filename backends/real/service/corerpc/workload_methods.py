@@ -206,7 +206,7 @@ class WorkloadMethods(Methods):
 
     async def deploy(self, asked: Deployment, on_exit: OnExit) -> OperationView:
         """Begin a deployment."""
-        operation_id = self.cluster.new_operation_id()
+        operation_id = self.cluster.operations.new_id()
         event = self.deployment_event(asked, operation_id, on_exit)
         return await self.cluster.ask(operation_id, event, template=asked.template)
 
@@ -328,7 +328,7 @@ class WorkloadMethods(Methods):
             template = await inheriting(
                 self.cluster, workload, asked.template, request.copy, networks=request.networkinherit
             )
-            operation_id = self.cluster.new_operation_id()
+            operation_id = self.cluster.operations.new_id()
             event = ReplaceRequested(
                 operation_id=operation_id,
                 image=asked.image,
@@ -361,7 +361,7 @@ class WorkloadMethods(Methods):
             workload = self.cluster.workload(workload_id)
             if workload.state is State.RUNNING and not force:
                 return pb.RemoveWorkloadMessage(id=workload_id, hook="it is running: stop it first, or use force")
-            operation_id = self.cluster.new_operation_id()
+            operation_id = self.cluster.operations.new_id()
             event = RemovalRequested(workload_id=workload_id, operation_id=operation_id)
             result = await self.context.ask_one(event, is_forced=force)
         except REFUSALS as error:
@@ -423,7 +423,7 @@ class WorkloadMethods(Methods):
         )
 
     async def _restart(self, workload_id: str, force: bool) -> _Answer:
-        operation_id = self.cluster.new_operation_id()
+        operation_id = self.cluster.operations.new_id()
         (view,) = await self.cluster.restart({operation_id: workload_id}, is_forced=force)
         return self._answer(operation_id, workload_id, (await view.done())[-1], "running")
 
@@ -441,7 +441,7 @@ class WorkloadMethods(Methods):
         """Give a workload more or less, in place."""
         self.cluster.workload(request.id)
         change = self.context.wire.change(request.resources)
-        operation_id = self.cluster.new_operation_id()
+        operation_id = self.cluster.operations.new_id()
         result = await self.context.ask_one(
             ReallocRequested(
                 workload_id=request.id,
@@ -473,7 +473,7 @@ class WorkloadMethods(Methods):
         self, workload_id: str, event: Callable[[str, str], AnyEvent], wanted: str, *, is_forced: bool = False
     ) -> _Answer:
         """Ask something about one workload."""
-        operation_id = self.cluster.new_operation_id()
+        operation_id = self.cluster.operations.new_id()
         try:
             self.cluster.workload(workload_id)
             result = await self.context.ask_one(event(workload_id, operation_id), is_forced=is_forced)

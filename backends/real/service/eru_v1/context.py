@@ -99,7 +99,7 @@ class Methods:
 
     async def operation(self, call: Call, request: Any, begin: Begin) -> pb.Operation:
         """Begin an operation, once for a key."""
-        operation_id = self.cluster.new_operation_id()
+        operation_id = self.cluster.operations.new_id()
 
         async def carry_out(records: Sequence[Record]) -> pb.Operation:
             return writing.operation(self.cluster, await begin(operation_id, records))

@@ -141,7 +141,7 @@ class InsideMethods(Methods):
     async def Run(self, requests: AsyncIterator[pb.RunInput], call: Call) -> AsyncIterator[pb.RunOutput]:
         """Deploy, pass on output until the copies have ended, tell how, and remove them."""
         start = (await _start(requests)).start
-        cluster, operation_id = self.cluster, self.cluster.new_operation_id()
+        cluster, operation_id = self.cluster, self.cluster.operations.new_id()
         asked, template = reading.spec(
             cluster, start.spec, operation_id, is_deployment=True, on_node_loss="lose",
             on_exit="end" if start.detach else "hold",

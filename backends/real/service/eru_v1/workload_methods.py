@@ -127,7 +127,7 @@ class WorkloadMethods(Methods):
     async def _operations(self, request: Any, call: Call, begin: Callable[..., Any]) -> pb.Operations:
         """An operation for each workload, once for a key."""
         ids = reading.ids("workload_ids", request.workload_ids)
-        pairs = [(workload_id, self.cluster.new_operation_id()) for workload_id in ids]
+        pairs = [(workload_id, self.cluster.operations.new_id()) for workload_id in ids]
 
         async def carry_out(records: Sequence[Record]) -> pb.Operations:
             for workload_id in ids:
