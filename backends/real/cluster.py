@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 
-from backends.real import adoption, restarts, tombstones
+from backends.real import adoption, pools, restarts, tombstones
 from backends.real import template as templates
 from backends.real.applying import apply
 from backends.real.clock import Clock, sleep
@@ -31,7 +31,9 @@ from backends.real.errors import Conflict, Exists, Missing, Rejected
 from backends.real.gateway import NodeGateway
 from backends.real.liveness import Liveness, LivenessOptions, NodeStatus
 from backends.real.meta import generation_said
+from backends.real.names import check_name
 from backends.real.operations import OperationHub, OperationView
+from backends.real.pools import Pools
 from backends.real.reconciliation import Orphan, compare, standing
 from backends.real.recovery import MakeCore, reconcile, recover
 from backends.real.requests import RequestTable
@@ -133,6 +135,7 @@ class LiveCluster:
     driver: LiveDriver
     gateway: NodeGateway
     liveness: Liveness
+    pools: Pools
     operations: OperationHub
     requests: RequestTable
     tail: Tail
@@ -151,8 +154,6 @@ class LiveCluster:
         self.store = store
         self.options = options
         self.statuses = StatusTable(clock)
-        self.pools: dict[str, str] = {}
-        """Descriptions by name, as they were added."""
         self.core_id = ""
         self.closing: list[Callable[[], Awaitable[object]]] = []
         """Awaited by `stop` when the journal has come to its end and the store is still open."""
@@ -183,7 +184,6 @@ class LiveCluster:
         if self.options.core_id not in ("", self.core_id):
             raise Rejected(f"core_id: {self.options.core_id!r}, but the store is that of {self.core_id!r}")
         await self.store.commit((), [Record("settings", "core_id", self.core_id.encode())])
-        self.pools = {name: data.decode() for name, data in (await self.store.load("pools")).items()}
         self._stored_templates = StoredTemplates(core, self.store)
         await self._stored_templates.load(recovered.writer.batches)
         self._tombstones = Tombstones(core, await self.store.load(tombstones.TABLE))
@@ -204,6 +204,7 @@ class LiveCluster:
         self.driver.saved.append(self._stored_templates.prune)
         self.tail = Tail(self.store, self.driver.journal.batches)
         self.driver.committed += [self.tail.committed, self.operations.committed, self._committed]
+        self.pools = Pools(self.driver, await self.store.load(pools.TABLE))
         self.liveness = Liveness(core, self.clock, self.tell, self.gateway.engine, self.options.liveness)
         self.liveness.listen(self._on_node_status)
         for node_id, data in (await self.store.load("nodes")).items():
@@ -401,40 +402,6 @@ class LiveCluster:
         except (Missing, ValueError) as error:
             raise EngineError(str(error)) from None
 
-    # -- pools --------------------------------------------------------------------------------------------------------
-
-    @shielded
-    async def add_pool(self, name: str, description: str = "", *, records: Sequence[Record] = ()) -> None:
-        """Add a pool; `Conflict` where there is one of the name."""
-        _check_name("pool", name)
-        if name in self.pools:
-            raise Exists(f"pool {name}: there is one already")
-        self.pools[name] = description
-        try:
-            await self.driver.submit(records=[Record("pools", name, description.encode()), *records])
-        except Overloaded:
-            del self.pools[name]
-            raise
-
-    @shielded
-    async def remove_pool(self, name: str, *, records: Sequence[Record] = ()) -> None:
-        """Remove a pool; `Conflict` while it has nodes."""
-        self.check_pool(name)
-        nodes = [node.node_id for node in self.core.cluster.by_id.values() if node.pool == name]
-        if nodes:
-            raise Conflict(f"pool {name}: it has {len(nodes)} nodes, {nodes[0]} among them; remove these first")
-        description = self.pools.pop(name)
-        try:
-            await self.driver.submit(records=[Record("pools", name, None), *records])
-        except Overloaded:
-            self.pools[name] = description
-            raise
-
-    def check_pool(self, name: str) -> None:
-        """`Missing` where there is no such pool."""
-        if name not in self.pools:
-            raise Missing(f"pool {name!r}: there is none of that name")
-
     # -- nodes --------------------------------------------------------------------------------------------------------
 
     @shielded
@@ -459,8 +426,8 @@ class LiveCluster:
         ``supply`` makes capacity and resources of what the engine says, and takes the place of both.
         `Unreachable` where the engine does not answer, `Rejected` where the core refuses the node.
         """
-        _check_name("node", node_id)
-        self.check_pool(pool)
+        check_name("node", node_id)
+        self.pools.check(pool)
         self._check_new_node(node_id)
         engine = self._engine_for(node_id, endpoint)
         try:
@@ -827,9 +794,3 @@ class LiveCluster:
         cleared = self._tombstones.clear(self.clock.now_ns() - keep_ns, survey, self.core.cluster.by_id)
         if cleared:
             await self.driver.submit(records=cleared)
-
-
-def _check_name(what: str, name: str) -> None:
-    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-    if not name or len(name) > 128 or not set(name) <= allowed or name[0] in "-.":
-        raise Rejected(f"{what}: {name[:60]!r} must be 1 to 128 letters, digits, '-', '_' or '.', and begin with none")

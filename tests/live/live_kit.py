@@ -25,7 +25,7 @@ async def running(
     await cluster.start()
     try:
         if "pool" not in cluster.pools:
-            await cluster.add_pool("pool")
+            await cluster.pools.add("pool")
             for number in range(nodes):
                 await cluster.add_node(f"n{number}", "pool", Endpoint(url="sim://?cpus=8", test=True))
         yield cluster

@@ -101,9 +101,9 @@ def test_pools_and_nodes_say_what_stands_in_the_way(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running(tmp_path, nodes=1) as cluster:
             with pytest.raises(Conflict, match="pool pool"):
-                await cluster.add_pool("pool")
+                await cluster.pools.add("pool")
             with pytest.raises(Conflict, match="it has 1 nodes"):
-                await cluster.remove_pool("pool")
+                await cluster.pools.remove("pool")
             with pytest.raises(Missing):
                 await cluster.add_node("n9", "nowhere", Endpoint(url="sim://"))
             with pytest.raises(Rejected, match="endpoint"):
@@ -119,7 +119,7 @@ def test_pools_and_nodes_say_what_stands_in_the_way(tmp_path: Path) -> None:
             view = await cluster.ask("rm", RemovalRequested(workload_id="a/0", operation_id="rm"))
             assert [result.outcome for result in await view.done()] == ["killed"]
             await cluster.remove_node("n0")
-            await cluster.remove_pool("pool")
+            await cluster.pools.remove("pool")
             assert check(cluster.core) is None
 
     asyncio.run(scenario())

@@ -85,7 +85,7 @@ def cluster_in(
 async def begin(cluster: LiveCluster) -> None:
     await cluster.start()
     if "pool" not in cluster.pools:
-        await cluster.add_pool("pool")
+        await cluster.pools.add("pool")
     if "n0" not in cluster.core.cluster.by_id:
         await cluster.add_node("n0", "pool", Endpoint(url="sim://?cpus=64", test=True))
 

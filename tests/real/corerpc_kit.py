@@ -77,7 +77,7 @@ async def world(
     made = World(cluster, server, rpc, engines)
     try:
         if "pod" not in cluster.pools:
-            await cluster.add_pool("pod", "for tests")
+            await cluster.pools.add("pod", "for tests")
             for number in range(nodes):
                 await cluster.add_node(f"n{number}", "pod", Endpoint(url="mem://", test=True))
         yield made

@@ -51,7 +51,7 @@ def endpoint_of(node: BedNode, *, by_tls: bool = False) -> Endpoint:
 async def add_nodes(cluster: LiveCluster, nodes: list[BedNode], *, cores: int = 2) -> None:
     """A pool "pool" with the testbed's nodes; the last one is reached by TLS. Each offers the machine's cores."""
     if "pool" not in cluster.pools:
-        await cluster.add_pool("pool")
+        await cluster.pools.add("pool")
     for node in nodes:
         if node.name not in cluster.core.cluster.by_id:
             resources = {"cpu": {"cores": cores, "memory": "4G"}}

@@ -113,7 +113,7 @@ class ServiceCore:
         channel = grpc.aio.insecure_channel(self.address)
         try:
             self._stub = CoreRPCStub(channel)  # type: ignore[no-untyped-call]
-            await cluster.add_pool("pod", "for tests")
+            await cluster.pools.add("pod", "for tests")
             await cluster.add_node(self._hostname, "pod", Endpoint(url=self._node.docker.url))
             cluster.liveness.listen(self._note)
             self._ready.set()

@@ -157,7 +157,7 @@ def test_a_slow_removal_holds_up_nobody(tmp_path):
 def test_work_over_two_pods_in_any_order_does_not_lock_up(tmp_path):
     async def test():
         async with world(tmp_path, nodes=1) as w:
-            await w.cluster.add_pool("second")
+            await w.cluster.pools.add("second")
             await w.cluster.add_node("s0", "second", Endpoint(url="mem://", test=True))
             orders = [["n0", "s0"], ["s0", "n0"]] * 20
             asked = [w.deploy(node_filter=pb.NodeFilter(includes=order), resources={}) for order in orders]

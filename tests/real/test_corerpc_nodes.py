@@ -112,7 +112,7 @@ def test_nodes_that_cannot_be(tmp_path):
 def test_lists_of_nodes(tmp_path):
     async def test():
         async with world(tmp_path, nodes=2) as w:
-            await w.cluster.add_pool("other")
+            await w.cluster.pools.add("other")
             await w.cluster.add_node("o0", "other", Endpoint(url="mem://", test=True), labels={"zone": "b"})
             await w.cluster.add_node("down", "pod", Endpoint(url="mem://"))
 

@@ -259,7 +259,7 @@ def test_replace_keeps_place_and_resources_and_leaves_others_alone(tmp_path):
         async with world(tmp_path) as w:
             mine = await w.deploy(count=2, labels={"tier": "a"}, networks={"calico": "10.9.9.9"})
             other = await w.one(name="other")
-            await w.cluster.add_pool("second")
+            await w.cluster.pools.add("second")
             places = {message.id: message.nodename for message in mine}
             ask = pb.ReplaceOptions(
                 deployOpt=options(image="newer", command=["cat"], labels={"tier": "b"}),

@@ -110,7 +110,7 @@ class ImageMethods(Methods):
         pool = self.context.options.build_pool
         if not pool:
             raise WireError("build_method: no pod is set up to build on; start the service with --build-pool")
-        self.cluster.check_pool(pool)
+        self.cluster.pools.check(pool)
         return self.cluster.engine(self._most_idle(pool))
 
     def _commit(self, request: pb.BuildImageOptions, tags: Sequence[str]) -> tuple[Engine, AsyncIterator[str]]:
@@ -139,7 +139,7 @@ class ImageMethods(Methods):
             for node_id in node_ids:
                 self.cluster.core_node(node_id)
             return list(dict.fromkeys(node_ids))
-        self.cluster.check_pool(pool)
+        self.cluster.pools.check(pool)
         return [view.node_id for view in self.cluster.list_nodes(pool)]
 
 

@@ -65,7 +65,7 @@ class NodeMethods(Methods):
 
     async def ListNetworks(self, request: pb.ListNetworkOptions, call: Call) -> pb.Networks:
         """The networks of the first node of a pod that can be used."""
-        self.cluster.check_pool(request.podname)
+        self.cluster.pools.check(request.podname)
         nodes = self.cluster.list_nodes(request.podname)
         if not nodes:
             raise WireError(f"podname: no node of {request.podname} can be used")
@@ -93,17 +93,17 @@ class NodeMethods(Methods):
 
     async def AddPod(self, request: pb.AddPodOptions, call: Call) -> pb.Pod:
         """Add a pod."""
-        await self.cluster.add_pool(request.name, request.desc)
+        await self.cluster.pools.add(request.name, request.desc)
         return pb.Pod(name=request.name, desc=request.desc)
 
     async def RemovePod(self, request: pb.RemovePodOptions, call: Call) -> pb.Empty:
         """Remove a pod that has no nodes."""
-        await self.cluster.remove_pool(request.name)
+        await self.cluster.pools.remove(request.name)
         return pb.Empty()
 
     async def GetPod(self, request: pb.GetPodOptions, call: Call) -> pb.Pod:
         """One pod."""
-        self.cluster.check_pool(request.name)
+        self.cluster.pools.check(request.name)
         return pb.Pod(name=request.name, desc=self.cluster.pools[request.name])
 
     async def ListPods(self, request: pb.Empty, call: Call) -> pb.Pods:
@@ -112,7 +112,7 @@ class NodeMethods(Methods):
 
     async def GetPodResource(self, request: pb.GetPodOptions, call: Call) -> AsyncIterator[pb.NodeResource]:
         """What every node of a pod has and uses, and what is wrong with its books."""
-        self.cluster.check_pool(request.name)
+        self.cluster.pools.check(request.name)
         for view in self.cluster.list_nodes(request.name, with_down=True):
             if view.node_id in self.cluster.core.cluster.by_id:
                 yield self._resource(view.node_id)
@@ -141,7 +141,7 @@ class NodeMethods(Methods):
     def ListPodNodes(self, request: pb.ListNodesOptions, call: Call) -> AsyncIterator[pb.Node]:
         """The nodes of a pod, or of all; ``all`` includes those that are down."""
         if request.podname:
-            self.cluster.check_pool(request.podname)
+            self.cluster.pools.check(request.podname)
         views = self.cluster.list_nodes(request.podname, dict(request.labels), with_down=request.all)
         seconds = request.timeout_in_second if request.timeout_in_second > 0 else None
 

@@ -245,7 +245,7 @@ class WorkloadMethods(Methods):
             for node_id in choice.includes:
                 self.cluster.core_node(node_id)
             return choice.includes, ()
-        self.cluster.check_pool(pool)
+        self.cluster.pools.check(pool)
         if not choice.labels:
             return (), choice.excludes
         views = self.cluster.list_nodes(pool, choice.labels, with_down=True)

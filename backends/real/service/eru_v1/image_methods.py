@@ -115,7 +115,7 @@ class ImageMethods(Methods):
             self.cluster.core_node(start.node_id)
             return start.node_id
         if start.pool:
-            self.cluster.check_pool(start.pool)
+            self.cluster.pools.check(start.pool)
         for view in self.cluster.list_nodes(start.pool):
             engine = self.cluster.gateway.engine(view.node_id)
             if engine is not None and "build" in engine.capabilities:
@@ -163,7 +163,7 @@ class ImageMethods(Methods):
         if choice.node_ids:
             return list(dict.fromkeys(choice.node_ids))
         if choice.pool:
-            self.cluster.check_pool(choice.pool)
+            self.cluster.pools.check(choice.pool)
         return [view.node_id for view in self.cluster.list_nodes(choice.pool, with_down=True)]
 
 

@@ -28,7 +28,7 @@ class NodeMethods(Methods):
         reading.text("description", request.description, 4096)
 
         async def carry_out(records: Sequence[Record]) -> pb.Pool:
-            await self.cluster.add_pool(request.name, request.description, records=records)
+            await self.cluster.pools.add(request.name, request.description, records=records)
             return self._pool(request.name)
 
         return await self.once(call, request, carry_out, lambda asked: self._pool(request.name))
@@ -45,13 +45,13 @@ class NodeMethods(Methods):
         """Remove a pool without nodes."""
 
         async def carry_out(records: Sequence[Record]) -> pb.RemovePoolResponse:
-            await self.cluster.remove_pool(request.name, records=records)
+            await self.cluster.pools.remove(request.name, records=records)
             return pb.RemovePoolResponse()
 
         return await self.once(call, request, carry_out, lambda asked: pb.RemovePoolResponse())
 
     def _pool(self, name: str) -> pb.Pool:
-        self.cluster.check_pool(name)
+        self.cluster.pools.check(name)
         count = sum(node.pool == name for node in self.cluster.core.cluster.by_id.values())
         return pb.Pool(name=name, description=self.cluster.pools[name], nodes=count)
 
@@ -93,7 +93,7 @@ class NodeMethods(Methods):
         """Nodes in order of joining."""
         limit = reading.whole("limit", request.limit)
         if request.pool:
-            self.cluster.check_pool(request.pool)
+            self.cluster.pools.check(request.pool)
         found = self.cluster.list_nodes(request.pool, dict(request.labels), with_down=request.with_down)
         for view in found[: limit or None]:
             if view.node_id in self.cluster.core.cluster.by_id:

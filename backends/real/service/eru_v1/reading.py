@@ -281,7 +281,7 @@ def spec(
 ) -> tuple[WorkloadsSubmitted, Template]:
     """What is to be placed, checked as the core will check it, and its template."""
     if given.pool:
-        cluster.check_pool(given.pool)
+        cluster.pools.check(given.pool)
     if given.gang and is_deployment:
         raise Rejected("spec.gang: a deployment is placed all at once anyway; leave it out")
     found = template(given.template)
