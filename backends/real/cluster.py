@@ -17,21 +17,20 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import msgspec
 import structlog
 
-from backends.real import adoption, pools, restarts, tombstones
+from backends.real import adoption, nodes, pools, restarts, tombstones
 from backends.real import template as templates
 from backends.real.applying import apply
 from backends.real.clock import Clock, sleep
 from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overloaded
-from backends.real.endpoints import Connect, Endpoint
-from backends.real.engines.base import Engine, EngineError, EngineInfo, Unreachable
+from backends.real.endpoints import Connect
+from backends.real.engines.base import Engine, EngineError
 from backends.real.errors import Conflict, Exists, Missing, Rejected
 from backends.real.gateway import NodeGateway
 from backends.real.liveness import Liveness, LivenessOptions, NodeStatus
 from backends.real.meta import generation_said
-from backends.real.names import check_name
+from backends.real.nodes import Nodes
 from backends.real.operations import OperationHub, OperationView
 from backends.real.pools import Pools
 from backends.real.reconciliation import Orphan, compare, standing
@@ -46,18 +45,10 @@ from backends.real.tail import Tail
 from backends.real.template import Template, TemplateCache
 from backends.real.tombstones import Tombstones
 from scheduler import journal
-from scheduler.cluster import NodeState
 from scheduler.commands import AnyCommand, StartWorkload
 from scheduler.core import Core
 from scheduler.events import (
     AnyEvent,
-    NodeCapacityChanged,
-    NodeCordoned,
-    NodeDrainRequested,
-    NodeFactsChanged,
-    NodeJoined,
-    NodeRemoved,
-    NodeUncordoned,
     PolicyChanged,
     WorkloadExited,
     WorkloadHealthChanged,
@@ -87,34 +78,6 @@ class ClusterOptions(NamedTuple):
     core_id: str = ""
 
 
-class NodeView(NamedTuple):
-    """A node, as services show it."""
-
-    node_id: str
-    pool: str
-    endpoint: str
-    labels: Mapping[str, str]
-    state: str
-    is_available: bool
-    is_bypassed: bool
-    is_test: bool
-
-
-class Amounts(NamedTuple):
-    """How much of something a node has, and how much of that is held."""
-
-    total: int
-    used: int
-
-
-class NodeResources(NamedTuple):
-    """``dimensions`` by name; ``slots`` by exact plugin and slot; ``differences`` is what is wrong with the books."""
-
-    dimensions: Mapping[str, Amounts]
-    slots: Mapping[str, Mapping[str, Amounts]]
-    differences: Sequence[str]
-
-
 class Place(NamedTuple):
     """Where to find an instance: the engine's methods take workload id and generation."""
 
@@ -136,6 +99,7 @@ class LiveCluster:
     gateway: NodeGateway
     liveness: Liveness
     pools: Pools
+    nodes: Nodes
     operations: OperationHub
     requests: RequestTable
     tail: Tail
@@ -207,12 +171,17 @@ class LiveCluster:
         self.pools = Pools(self.driver, await self.store.load(pools.TABLE))
         self.liveness = Liveness(core, self.clock, self.tell, self.gateway.engine, self.options.liveness)
         self.liveness.listen(self._on_node_status)
-        for node_id, data in (await self.store.load("nodes")).items():
-            if node_id in core.cluster.by_id:
-                endpoint = msgspec.msgpack.decode(data, type=Endpoint)
-                self.liveness.add(node_id, endpoint)
-                self.liveness.adopt(node_id)
-                self.gateway.set_engine(node_id, self._connect(node_id, endpoint))
+        self.nodes = Nodes(
+            self.driver,
+            self.gateway,
+            self.liveness,
+            pools=self.pools,
+            tombstones=self._tombstones,
+            operations=self.operations,
+            connect=self._connect,
+            ask=self.ask,
+        )
+        self.nodes.load(await self.store.load(nodes.TABLE))
         self.gateway.on_gap = self._reconcile_now.set
         self.gateway.on_hook_output = self.operations.hear
         self.gateway.is_forced = self.operations.is_forced
@@ -402,258 +371,6 @@ class LiveCluster:
         except (Missing, ValueError) as error:
             raise EngineError(str(error)) from None
 
-    # -- nodes --------------------------------------------------------------------------------------------------------
-
-    @shielded
-    async def add_node(
-        self,
-        node_id: str,
-        pool: str,
-        endpoint: Endpoint,
-        *,
-        labels: Mapping[str, str] | None = None,
-        resources: Mapping[str, Any] | None = None,
-        capacity: Mapping[str, int] | None = None,
-        topology: Mapping[str, str] | None = None,
-        taints: Sequence[str] = (),
-        records: Sequence[Record] = (),
-        supply: Callable[[EngineInfo], tuple[Mapping[str, int], Mapping[str, Any]]] | None = None,
-    ) -> NodeView:
-        """Take a node in: its engine must answer. What ``resources`` leave out of cpu and storage, the engine says.
-
-        Instances of this core that run there already are adopted: so a lost journal is rebuilt from the engines.
-
-        ``supply`` makes capacity and resources of what the engine says, and takes the place of both.
-        `Unreachable` where the engine does not answer, `Rejected` where the core refuses the node.
-        """
-        check_name("node", node_id)
-        self.pools.check(pool)
-        self._check_new_node(node_id)
-        engine = self._engine_for(node_id, endpoint)
-        try:
-            info = await engine.info()
-            self._check_new_node(node_id)
-        except (EngineError, Conflict):
-            await engine.close()
-            raise
-        if supply is not None:
-            capacity, resources = supply(info)
-        given = dict(resources or {})
-        known = {plugin.name: plugin.params for plugin in self.core.config.plugins}
-        if "cpu" in known and not given.get("cpu"):
-            pieces = known["cpu"].get("share_base", 100)
-            given["cpu"] = {"cores": dict.fromkeys(info.cpus, pieces), "memory": info.memory_bytes * 8 // 10}
-            if len(info.numa) > 1:
-                given["cpu"]["numa"] = {numa: ",".join(cpus) for numa, cpus in info.numa.items()}
-        if "storage" in known and not given.get("storage") and info.storage_bytes:
-            given["storage"] = {"storage": info.storage_bytes * 8 // 10}
-        joined = NodeJoined(
-            node_id=node_id, capacity=capacity or {}, pool=pool, labels=dict(labels or {}), resources=given,
-            topology=dict(topology or {}), taints=tuple(taints),
-        )  # fmt: skip
-        self.liveness.add(node_id, endpoint)
-        self.gateway.set_engine(node_id, engine)
-        events: list[AnyEvent] = [joined]
-        if not self.liveness.is_available(node_id):
-            events.append(NodeCordoned(node_id=node_id))
-        try:
-            encoded = Record("nodes", node_id, msgspec.msgpack.encode(endpoint))
-            await apply(self.driver, node_id, events, [encoded, *records])
-        except BaseException:
-            if node_id not in self.core.cluster.by_id:
-                self.liveness.remove(node_id)
-                self.gateway.drop_engine(node_id)
-            raise
-        self.liveness.adopt(node_id)
-        await adoption.adopt(self.driver, self._tombstones, node_id, engine)
-        return self.node(node_id)
-
-    @shielded
-    async def remove_node(self, node_id: str, *, records: Sequence[Record] = ()) -> None:
-        """Forget a node; `Conflict` while anything is on it."""
-        node = self.core_node(node_id)
-        if self.core.on_row[node.row] or self.core.state.fences.on_row(node.row):
-            count = len(self.core.on_row[node.row])
-            raise Conflict(f"node {node_id}: {count} workloads are on it; remove them, or drain the node")
-        await self.driver.submit(NodeRemoved(node_id=node_id), records=[Record("nodes", node_id, None), *records])
-        self.liveness.remove(node_id, node.pool)
-        self.gateway.drop_engine(node_id)
-
-    @shielded
-    async def set_node(
-        self,
-        node_id: str,
-        *,
-        endpoint: Endpoint | None = None,
-        bypass: bool | None = None,
-        labels: Mapping[str, str] | None = None,
-        capacity: Mapping[str, int] | None = None,
-        resources: Mapping[str, Any] | None = None,
-        is_delta: bool = False,
-        taints: Sequence[str] | None = None,
-        records: Sequence[Record] = (),
-    ) -> NodeView:
-        """Change a node, all or nothing of what the core has to agree to; None leaves things as they are.
-
-        `Rejected` where the core refuses; `Unreachable` where a new endpoint does not answer.
-        """
-        self.core_node(node_id)
-        old = self.liveness.endpoints[node_id]
-        new = endpoint or old
-        if bypass is not None:
-            new = msgspec.structs.replace(new, bypass=bypass)
-        engine = None
-        if (new.url, new.ca, new.cert, new.key) != (old.url, old.ca, old.cert, old.key):
-            engine = self._engine_for(node_id, new)
-            try:
-                await engine.ping()
-            except EngineError:
-                await engine.close()
-                raise
-        events: list[AnyEvent] = []
-        if capacity is not None or resources:
-            events.append(
-                NodeCapacityChanged(
-                    node_id=node_id,
-                    capacity=capacity,
-                    resources=resources or {},
-                    is_delta=is_delta,
-                    operation_id=self.operations.new_id(),
-                )
-            )
-        if labels is not None or taints is not None:
-            changed = None if labels is None else dict(labels)
-            events.append(
-                NodeFactsChanged(node_id=node_id, labels=changed, taints=None if taints is None else tuple(taints))
-            )
-        if new != old:
-            records = [*records, Record("nodes", node_id, msgspec.msgpack.encode(new))]
-        try:
-            for event in events:  # one after the other: what is refused keeps the next one from happening
-                await apply(self.driver, node_id, [event], records if event is events[-1] else ())
-            if not events:
-                await self.driver.submit(records=records)
-        except BaseException:
-            if engine is not None:
-                await engine.close()
-            raise
-        if new != old:
-            self.liveness.add(node_id, new)
-            if engine is not None:
-                self.gateway.set_engine(node_id, engine)
-            self.liveness.settle(node_id)
-            await self.driver.submit()
-        return self.node(node_id)
-
-    @shielded
-    async def drain_node(self, node_id: str, operation_id: str, *, records: Sequence[Record] = ()) -> OperationView:
-        """Take a node out of use, and have its work moved away; `uncordon_node` ends that."""
-        self.core_node(node_id)
-        endpoint = msgspec.structs.replace(self.liveness.endpoints[node_id], bypass=True)
-        view = await self.ask(
-            operation_id,
-            NodeDrainRequested(node_id=node_id, operation_id=operation_id),
-            keep=True,
-            records=[*records, Record("nodes", node_id, msgspec.msgpack.encode(endpoint))],
-            kind="drain",
-            subjects=[node_id],
-        )
-        self.liveness.add(node_id, endpoint)
-        self.liveness.adopt(node_id)
-        return view
-
-    @shielded
-    async def uncordon_node(self, node_id: str, *, records: Sequence[Record] = ()) -> NodeView:
-        """Put a node back into use; ends a drain, also where its agent is not there."""
-        node = self.core_node(node_id)
-        endpoint = msgspec.structs.replace(self.liveness.endpoints[node_id], bypass=False)
-        self.liveness.add(node_id, endpoint)
-        events: list[AnyEvent] = []
-        if node.state is NodeState.DRAINING:
-            events.append(NodeUncordoned(node_id=node_id))
-            if not self.liveness.is_available(node_id):
-                events.append(NodeCordoned(node_id=node_id))
-        encoded = Record("nodes", node_id, msgspec.msgpack.encode(endpoint))
-        await self.driver.submit(*events, records=[*records, encoded])
-        self.liveness.adopt(node_id)
-        self.liveness.settle(node_id)
-        await self.driver.submit()
-        return self.node(node_id)
-
-    def _check_new_node(self, node_id: str) -> None:
-        if node_id in self.core.cluster.by_id or node_id in self.liveness.endpoints:
-            raise Exists(f"node {node_id}: there is one already")
-
-    def core_node(self, node_id: str) -> Any:
-        """The core's record of a node; `Missing` where there is none."""
-        node = self.core.cluster.by_id.get(node_id)
-        if node is None:
-            raise Missing(f"node {node_id!r}: there is none of that name")
-        return node
-
-    def node(self, node_id: str) -> NodeView:
-        """One node; `Missing` where there is none."""
-        node = self.core_node(node_id)
-        endpoint = self.liveness.endpoints.get(node_id) or Endpoint(url="")
-        return NodeView(
-            node_id=node_id,
-            pool=node.pool,
-            endpoint=endpoint.url,
-            labels=node.labels,
-            state=str(node.state),
-            is_available=self.liveness.is_available(node_id) and node.state.value == "ready",
-            is_bypassed=endpoint.bypass,
-            is_test=endpoint.test,
-        )
-
-    def list_nodes(
-        self, pool: str = "", labels: Mapping[str, str] | None = None, *, with_down: bool = False
-    ) -> list[NodeView]:
-        """Nodes in order of joining: of a pool, with all of these labels, and available unless ``with_down``."""
-        views = (self.node(node.node_id) for node in self.core.cluster.by_id.values() if pool in ("", node.pool))
-        return [
-            view
-            for view in views
-            if all(view.labels.get(key) == value for key, value in (labels or {}).items())
-            and (with_down or view.is_available)
-        ]
-
-    def node_resources(self, node_id: str) -> NodeResources:
-        """What a node has, and what of that is held."""
-        node = self.core_node(node_id)
-        ledger = self.core.ledger
-        used = ledger.used(node.row)
-        dimensions = {
-            dimension.name: Amounts(int(total), int(held))
-            for dimension, total, held in zip(
-                self.core.config.dimensions, ledger.total[:, node.row].tolist(), used, strict=True
-            )
-        }
-        slots: dict[str, dict[str, Amounts]] = {}
-        for name, table in ledger.slots.items():
-            inventory = table.inventory(node.row)
-            if inventory is not None:
-                held = table.held(node.row)
-                slots[name] = {
-                    slot: Amounts(total, held.get(slot, 0))
-                    for slot, total in zip(inventory.slots, inventory.total, strict=True)
-                }
-        return NodeResources(dimensions, slots, self.core.inspect(node_id))
-
-    def engine(self, node_id: str) -> Engine:
-        """The engine of a node; `Missing` where there is no such node, `Unreachable` where it has no engine."""
-        self.core_node(node_id)
-        engine = self.gateway.engine(node_id)
-        if engine is None:
-            raise Unreachable(f"node {node_id}: it has no engine")
-        return engine
-
-    def _engine_for(self, node_id: str, endpoint: Endpoint) -> Engine:
-        try:
-            return self._connect(node_id, endpoint)
-        except ValueError as error:
-            raise Rejected(str(error)) from None
-
     # -- workloads ----------------------------------------------------------------------------------------------------
 
     def workload(self, workload_id: str) -> Workload:
@@ -674,7 +391,7 @@ class LiveCluster:
     ) -> list[Workload]:
         """Live workloads in order of submission, those of a node in order of placement; "" for any, limit 0 for all."""
         found: Iterable[Workload] = (
-            self.core.on_row[self.core_node(node_id).row].values() if node_id else self.core.workloads.values()
+            self.core.on_row[self.nodes.record(node_id).row].values() if node_id else self.core.workloads.values()
         )
         chosen: list[Workload] = []
         for workload in found:
@@ -700,11 +417,11 @@ class LiveCluster:
             tombstone = self._tombstones.get(workload_id)
             if tombstone is None or tombstone.node_id not in self.core.cluster.by_id:
                 raise Missing(f"workload {workload_id!r}: there is none of that id")
-            return Place(self.engine(tombstone.node_id), workload_id, tombstone.generation, tombstone.node_id)
+            return Place(self.nodes.engine(tombstone.node_id), workload_id, tombstone.generation, tombstone.node_id)
         node_id = self.node_of(workload)
         if not node_id:
             raise Conflict(f"workload {workload_id}: it is {workload.state}, and on no node")
-        return Place(self.engine(node_id), workload_id, workload.generation, node_id)
+        return Place(self.nodes.engine(node_id), workload_id, workload.generation, node_id)
 
     def set_status(self, status: WorkloadStatus, ttl_ns: int = 0) -> None:
         """An agent says how a workload is; `Missing` where there is no such workload.

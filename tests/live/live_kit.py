@@ -27,7 +27,7 @@ async def running(
         if "pool" not in cluster.pools:
             await cluster.pools.add("pool")
             for number in range(nodes):
-                await cluster.add_node(f"n{number}", "pool", Endpoint(url="sim://?cpus=8", test=True))
+                await cluster.nodes.add(f"n{number}", "pool", Endpoint(url="sim://?cpus=8", test=True))
         yield cluster
     finally:
         await cluster.stop()

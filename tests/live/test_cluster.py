@@ -105,20 +105,20 @@ def test_pools_and_nodes_say_what_stands_in_the_way(tmp_path: Path) -> None:
             with pytest.raises(Conflict, match="it has 1 nodes"):
                 await cluster.pools.remove("pool")
             with pytest.raises(Missing):
-                await cluster.add_node("n9", "nowhere", Endpoint(url="sim://"))
+                await cluster.nodes.add("n9", "nowhere", Endpoint(url="sim://"))
             with pytest.raises(Rejected, match="endpoint"):
-                await cluster.add_node("n9", "pool", Endpoint(url="tcp://127.0.0.1:1"))
+                await cluster.nodes.add("n9", "pool", Endpoint(url="tcp://127.0.0.1:1"))
             with pytest.raises(Rejected, match=r"cpu\.memory"):
-                await cluster.add_node("n9", "pool", Endpoint(url="sim://"), resources={"cpu": {"memory": "many"}})
+                await cluster.nodes.add("n9", "pool", Endpoint(url="sim://"), resources={"cpu": {"memory": "many"}})
             with pytest.raises(Rejected):
-                await cluster.add_node("../n9", "pool", Endpoint(url="sim://"))
-            assert [node.node_id for node in cluster.list_nodes(with_down=True)] == ["n0"]
+                await cluster.nodes.add("../n9", "pool", Endpoint(url="sim://"))
+            assert [node.node_id for node in cluster.nodes.list(with_down=True)] == ["n0"]
             await (await cluster.ask("op", deployment(request(cluster, "a", operation_id="op")))).done()
             with pytest.raises(Conflict, match="1 workloads"):
-                await cluster.remove_node("n0")
+                await cluster.nodes.remove("n0")
             view = await cluster.ask("rm", RemovalRequested(workload_id="a/0", operation_id="rm"))
             assert [result.outcome for result in await view.done()] == ["killed"]
-            await cluster.remove_node("n0")
+            await cluster.nodes.remove("n0")
             await cluster.pools.remove("pool")
             assert check(cluster.core) is None
 
@@ -128,23 +128,23 @@ def test_pools_and_nodes_say_what_stands_in_the_way(tmp_path: Path) -> None:
 def test_a_node_without_a_lease_takes_nothing_new_and_keeps_what_it_has(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running(tmp_path, nodes=0) as cluster:
-            node = await cluster.add_node("n0", "pool", Endpoint(url="sim://?cpus=8"))
+            node = await cluster.nodes.add("n0", "pool", Endpoint(url="sim://?cpus=8"))
             assert not node.is_available
             cluster.liveness.renew("n0", 10**12)
             await cluster.driver.submit()
-            assert cluster.node("n0").is_available
+            assert cluster.nodes.get("n0").is_available
             (result,) = await (await cluster.ask("1", deployment(request(cluster, "a", operation_id="1")))).done()
             assert result.outcome == "running"
             cluster.liveness.renew("n0", 1)
-            while cluster.node("n0").state != "cordoned":
+            while cluster.nodes.get("n0").state != "cordoned":
                 await asyncio.sleep(0.05)
-            assert cluster.node("n0").state == "cordoned"
+            assert cluster.nodes.get("n0").state == "cordoned"
             assert cluster.workload("a/0").state == "running"
-            await cluster.set_node("n0", bypass=True)
+            await cluster.nodes.change("n0", bypass=True)
             cluster.liveness.renew("n0", 10**12)
             await cluster.driver.submit()
-            assert not cluster.node("n0").is_available
-            assert (await cluster.set_node("n0", bypass=False)).is_available
+            assert not cluster.nodes.get("n0").is_available
+            assert (await cluster.nodes.change("n0", bypass=False)).is_available
 
     asyncio.run(scenario())
 
@@ -209,14 +209,14 @@ def test_a_drain_lasts_until_the_node_is_put_back_into_use(tmp_path: Path) -> No
         outliving = machines()
         async with running(tmp_path, nodes=2, machines=outliving) as cluster:
             await (await cluster.ask("op", deployment(request(cluster, "a", 4, operation_id="op")))).done()
-            (result,) = await (await cluster.drain_node("n0", "drain")).done()
+            (result,) = await (await cluster.nodes.drain("n0", "drain")).done()
             assert result.outcome == "drained"
             assert cluster.list_workloads(node_id="n0") == []
-            assert cluster.node("n0").is_bypassed
+            assert cluster.nodes.get("n0").is_bypassed
         async with running(tmp_path, machines=outliving) as cluster:
-            assert cluster.node("n0").state == "draining"
-            assert (await cluster.uncordon_node("n0")).state == "ready"
-            assert cluster.node("n0").is_available
+            assert cluster.nodes.get("n0").state == "draining"
+            assert (await cluster.nodes.uncordon("n0")).state == "ready"
+            assert cluster.nodes.get("n0").is_available
 
     asyncio.run(scenario())
 
@@ -224,7 +224,7 @@ def test_a_drain_lasts_until_the_node_is_put_back_into_use(tmp_path: Path) -> No
 def test_a_caller_that_goes_away_takes_nothing_back(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running(tmp_path, nodes=1) as cluster:
-            task = asyncio.create_task(cluster.add_node("n1", "pool", Endpoint(url="sim://", test=True)))
+            task = asyncio.create_task(cluster.nodes.add("n1", "pool", Endpoint(url="sim://", test=True)))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             task.cancel()
@@ -232,7 +232,7 @@ def test_a_caller_that_goes_away_takes_nothing_back(tmp_path: Path) -> None:
             while "n1" not in cluster.core.cluster.by_id:
                 await asyncio.sleep(0.01)
             await cluster.driver.submit()
-            assert cluster.node("n1").is_available
+            assert cluster.nodes.get("n1").is_available
             assert "n1" in await cluster.store.load("nodes")
             with pytest.raises(Rejected, match="no parameter"):
                 await cluster.set_policy("best-fit", {"nothing": 1})

@@ -87,7 +87,7 @@ async def begin(cluster: LiveCluster) -> None:
     if "pool" not in cluster.pools:
         await cluster.pools.add("pool")
     if "n0" not in cluster.core.cluster.by_id:
-        await cluster.add_node("n0", "pool", Endpoint(url="sim://?cpus=64", test=True))
+        await cluster.nodes.add("n0", "pool", Endpoint(url="sim://?cpus=64", test=True))
 
 
 async def check(cluster: LiveCluster) -> set[str]:

@@ -79,7 +79,7 @@ async def world(
         if "pod" not in cluster.pools:
             await cluster.pools.add("pod", "for tests")
             for number in range(nodes):
-                await cluster.add_node(f"n{number}", "pod", Endpoint(url="mem://", test=True))
+                await cluster.nodes.add(f"n{number}", "pod", Endpoint(url="mem://", test=True))
         yield made
     finally:
         await made.close()

@@ -56,7 +56,7 @@ async def add_nodes(cluster: LiveCluster, nodes: list[BedNode], *, cores: int = 
         if node.name not in cluster.core.cluster.by_id:
             resources = {"cpu": {"cores": cores, "memory": "4G"}}
             by_tls = node is nodes[-1] and bool(node.docker.tls_url)
-            await cluster.add_node(node.name, "pool", endpoint_of(node, by_tls=by_tls), resources=resources)
+            await cluster.nodes.add(node.name, "pool", endpoint_of(node, by_tls=by_tls), resources=resources)
 
 
 class Container(NamedTuple):

@@ -114,7 +114,7 @@ class ServiceCore:
         try:
             self._stub = CoreRPCStub(channel)  # type: ignore[no-untyped-call]
             await cluster.pools.add("pod", "for tests")
-            await cluster.add_node(self._hostname, "pod", Endpoint(url=self._node.docker.url))
+            await cluster.nodes.add(self._hostname, "pod", Endpoint(url=self._node.docker.url))
             cluster.liveness.listen(self._note)
             self._ready.set()
             await self._stopping.wait()

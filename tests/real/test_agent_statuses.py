@@ -48,7 +48,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def with_agent(w: World) -> None:
     """A node that needs a lease, and gets one of a second."""
-    await w.cluster.add_node("n0", "pod", Endpoint(url="mem://"))
+    await w.cluster.nodes.add("n0", "pod", Endpoint(url="mem://"))
     await w.stub.SetNodeStatus(pb.SetNodeStatusOptions(nodename="n0", ttl=1))
 
 

@@ -158,7 +158,7 @@ def test_work_over_two_pods_in_any_order_does_not_lock_up(tmp_path):
     async def test():
         async with world(tmp_path, nodes=1) as w:
             await w.cluster.pools.add("second")
-            await w.cluster.add_node("s0", "second", Endpoint(url="mem://", test=True))
+            await w.cluster.nodes.add("s0", "second", Endpoint(url="mem://", test=True))
             orders = [["n0", "s0"], ["s0", "n0"]] * 20
             asked = [w.deploy(node_filter=pb.NodeFilter(includes=order), resources={}) for order in orders]
             messages = await asyncio.wait_for(asyncio.gather(*asked), 20)

@@ -113,8 +113,8 @@ def test_lists_of_nodes(tmp_path):
     async def test():
         async with world(tmp_path, nodes=2) as w:
             await w.cluster.pools.add("other")
-            await w.cluster.add_node("o0", "other", Endpoint(url="mem://", test=True), labels={"zone": "b"})
-            await w.cluster.add_node("down", "pod", Endpoint(url="mem://"))
+            await w.cluster.nodes.add("o0", "other", Endpoint(url="mem://", test=True), labels={"zone": "b"})
+            await w.cluster.nodes.add("down", "pod", Endpoint(url="mem://"))
 
             async def names(**fields):
                 return sorted([node.name for node in await all_of(w.stub.ListPodNodes(pb.ListNodesOptions(**fields)))])
@@ -137,7 +137,7 @@ def test_lists_of_nodes(tmp_path):
 def test_set_node_changes_what_is_given_and_keeps_the_rest(tmp_path):
     async def test():
         async with world(tmp_path, nodes=1) as w:
-            await w.cluster.set_node("n0", labels={"a": "b"})
+            await w.cluster.nodes.change("n0", labels={"a": "b"})
 
             async def set_node(**fields):
                 return await w.stub.SetNode(pb.SetNodeOptions(nodename="n0", **fields))
@@ -236,7 +236,7 @@ def test_a_node_with_work_is_not_removed(tmp_path):
 def test_leases_of_nodes_are_seen_by_watchers(tmp_path):
     async def test():
         async with world(tmp_path, nodes=0) as w:
-            await w.cluster.add_node("n0", "pod", Endpoint(url="mem://"))
+            await w.cluster.nodes.add("n0", "pod", Endpoint(url="mem://"))
             watching = w.stub.NodeStatusStream(pb.Empty())
             seen = []
 
@@ -274,7 +274,7 @@ def test_leases_of_nodes_are_seen_by_watchers(tmp_path):
             while len(seen) < 6:
                 await asyncio.sleep(0.05)
             assert seen[-1] == ("n0", "pod", False)
-            await w.cluster.add_node("n0", "pod", Endpoint(url="mem://"))
+            await w.cluster.nodes.add("n0", "pod", Endpoint(url="mem://"))
             for ttl in (0, 2**40):
                 asked = pb.SetNodeStatusOptions(nodename="n0", ttl=ttl)
                 assert (await code_of(w.stub.SetNodeStatus(asked)))[0] is UNKNOWN

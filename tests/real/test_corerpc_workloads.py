@@ -108,7 +108,7 @@ def test_strategies_and_filters(tmp_path):
         async with world(tmp_path, nodes=3) as w:
             each = await w.deploy(deploy_strategy=pb.DeployOptions.EACH, nodes_limit=2, count=2, name="each")
             assert sorted(message.nodename for message in each) == ["n0", "n0", "n1", "n1"]
-            await w.cluster.set_node("n2", labels={"zone": "b"})
+            await w.cluster.nodes.change("n2", labels={"zone": "b"})
             labelled = await w.deploy(count=2, node_filter=pb.NodeFilter(labels={"zone": "b"}))
             assert {message.nodename for message in labelled} == {"n2"}
             left_out = await w.deploy(count=4, node_filter=pb.NodeFilter(excludes=["n0", "n2"]))

@@ -49,7 +49,7 @@ def test_a_dead_daemon_loses_its_node_alone(
             others = {c.name: c.pid for c in containers(nodes[:1], core_id)}
             assert on_lost
             docker_nodes.stop_daemon(node)
-            while cluster.node(private_node.name).state != "lost":
+            while cluster.nodes.get(private_node.name).state != "lost":
                 await asyncio.sleep(0.1)
             await settle(cluster)
             live = {w.workload_id: cluster.node_of(w) for w in cluster.list_workloads() if w.row >= 0}
@@ -59,7 +59,7 @@ def test_a_dead_daemon_loses_its_node_alone(
             now = {c.name: c.pid for c in containers(nodes[:1], core_id)}
             assert {name: now.get(name) for name in others} == others
             docker_nodes.ensure_daemon(node)
-            while cluster.node(private_node.name).state != "ready" or cluster.core.fences:
+            while cluster.nodes.get(private_node.name).state != "ready" or cluster.core.fences:
                 await asyncio.sleep(0.1)
             await settle(cluster)
             known = {(w.workload_id, cluster.node_of(w)) for w in cluster.list_workloads() if w.row >= 0}

@@ -29,7 +29,7 @@ class ImageMethods(Methods):
     async def _cache(self, node_id: str, image: str) -> AsyncIterator[pb.CacheImageMessage]:
         message = ""
         try:
-            async for line in self.cluster.engine(node_id).pull_image(image):
+            async for line in self.cluster.nodes.engine(node_id).pull_image(image):
                 message = line
         except REFUSALS as error:
             yield pb.CacheImageMessage(image=image, nodename=node_id, message=str(error))
@@ -43,14 +43,14 @@ class ImageMethods(Methods):
         async def one(node_id: str) -> AsyncIterator[pb.RemoveImageMessage]:
             for image in images:
                 try:
-                    removed = await self.cluster.engine(node_id).remove_image(image)
+                    removed = await self.cluster.nodes.engine(node_id).remove_image(image)
                 except REFUSALS as error:
                     yield pb.RemoveImageMessage(image=image, messages=[f"{node_id}: {error}"])
                 else:
                     yield pb.RemoveImageMessage(image=image, success=True, messages=removed)
             if request.prune:
                 try:
-                    await self.cluster.engine(node_id).prune_images()
+                    await self.cluster.nodes.engine(node_id).prune_images()
                 except REFUSALS as error:
                     yield pb.RemoveImageMessage(messages=[f"{node_id}: {error}"])
 
@@ -62,7 +62,7 @@ class ImageMethods(Methods):
 
         async def one(node_id: str) -> AsyncIterator[pb.ListImageMessage]:
             try:
-                images = await self.cluster.engine(node_id).images(request.filter)
+                images = await self.cluster.nodes.engine(node_id).images(request.filter)
             except REFUSALS as error:
                 yield pb.ListImageMessage(nodename=node_id, err=str(error))
                 return
@@ -111,7 +111,7 @@ class ImageMethods(Methods):
         if not pool:
             raise WireError("build_method: no pod is set up to build on; start the service with --build-pool")
         self.cluster.pools.check(pool)
-        return self.cluster.engine(self._most_idle(pool))
+        return self.cluster.nodes.engine(self._most_idle(pool))
 
     def _commit(self, request: pb.BuildImageOptions, tags: Sequence[str]) -> tuple[Engine, AsyncIterator[str]]:
         place = self.cluster.instance(request.exist_id)
@@ -123,12 +123,12 @@ class ImageMethods(Methods):
 
     def _most_idle(self, pool: str) -> str:
         """The node of which the smallest part is used, of all dimensions together; the first of several."""
-        views = self.cluster.list_nodes(pool)
+        views = self.cluster.nodes.list(pool)
         if not views:
             raise WireError(f"build_method: no node of {pool} can be used")
 
         def usage(node_id: str) -> float:
-            amounts = self.cluster.node_resources(node_id).dimensions.values()
+            amounts = self.cluster.nodes.resources(node_id).dimensions.values()
             return sum(amount.used / amount.total for amount in amounts if amount.total)
 
         return min((view.node_id for view in views), key=usage)
@@ -137,10 +137,10 @@ class ImageMethods(Methods):
         """The nodes that are named, or else those of the pod that can be used."""
         if node_ids:
             for node_id in node_ids:
-                self.cluster.core_node(node_id)
+                self.cluster.nodes.record(node_id)
             return list(dict.fromkeys(node_ids))
         self.cluster.pools.check(pool)
-        return [view.node_id for view in self.cluster.list_nodes(pool)]
+        return [view.node_id for view in self.cluster.nodes.list(pool)]
 
 
 def _images(images: Sequence[str]) -> list[str]:

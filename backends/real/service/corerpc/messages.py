@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from backends.real.cluster import LiveCluster, NodeView
+from backends.real.cluster import LiveCluster
 from backends.real.engines.base import EngineInfo
+from backends.real.nodes import NodeView
 from backends.real.service.corerpc.books import NodeBooks, node_capacity, node_usage, workload_resources
 from backends.real.service.corerpc.context import Context
 from backends.real.service.pb import corerpc_pb2 as pb
@@ -22,8 +23,8 @@ SECOND_NS = 1_000_000_000
 
 def books_of(cluster: LiveCluster, node_id: str) -> NodeBooks:
     """What a node has, and how much of it is used."""
-    resources = cluster.node_resources(node_id)
-    row = cluster.core_node(node_id).row
+    resources = cluster.nodes.resources(node_id)
+    row = cluster.nodes.record(node_id).row
     inventories = {name: cluster.core.ledger.slots[name].inventory(row) for name in resources.slots}
     return NodeBooks(
         capacity={name: amounts.total for name, amounts in resources.dimensions.items()},

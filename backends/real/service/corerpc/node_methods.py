@@ -11,10 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
-from backends.real.cluster import NodeView
 from backends.real.endpoints import Endpoint
 from backends.real.engines.base import EngineError, NotFound, Unsupported
 from backends.real.liveness import NodeStatus
+from backends.real.nodes import NodeView
 from backends.real.service.calls import Call
 from backends.real.service.corerpc.books import node_capacity, node_usage
 from backends.real.service.corerpc.context import Methods
@@ -66,10 +66,10 @@ class NodeMethods(Methods):
     async def ListNetworks(self, request: pb.ListNetworkOptions, call: Call) -> pb.Networks:
         """The networks of the first node of a pod that can be used."""
         self.cluster.pools.check(request.podname)
-        nodes = self.cluster.list_nodes(request.podname)
+        nodes = self.cluster.nodes.list(request.podname)
         if not nodes:
             raise WireError(f"podname: no node of {request.podname} can be used")
-        networks = await self.cluster.engine(nodes[0].node_id).networks(request.driver)
+        networks = await self.cluster.nodes.engine(nodes[0].node_id).networks(request.driver)
         return pb.Networks(networks=[pb.Network(name=one.name, subnets=one.subnets) for one in networks])
 
     async def ConnectNetwork(self, request: pb.ConnectNetworkOptions, call: Call) -> pb.Network:
@@ -113,7 +113,7 @@ class NodeMethods(Methods):
     async def GetPodResource(self, request: pb.GetPodOptions, call: Call) -> AsyncIterator[pb.NodeResource]:
         """What every node of a pod has and uses, and what is wrong with its books."""
         self.cluster.pools.check(request.name)
-        for view in self.cluster.list_nodes(request.name, with_down=True):
+        for view in self.cluster.nodes.list(request.name, with_down=True):
             if view.node_id in self.cluster.core.cluster.by_id:
                 yield self._resource(view.node_id)
 
@@ -124,7 +124,7 @@ class NodeMethods(Methods):
         wire = self.context.wire
         wire.node(request.resources, None)  # what makes no sense is told before anything is dialled
         endpoint = Endpoint(url=request.endpoint, ca=request.ca, cert=request.cert, key=request.key, test=request.test)
-        view = await self.cluster.add_node(
+        view = await self.cluster.nodes.add(
             request.nodename,
             request.podname,
             endpoint,
@@ -135,14 +135,14 @@ class NodeMethods(Methods):
 
     async def RemoveNode(self, request: pb.RemoveNodeOptions, call: Call) -> pb.Empty:
         """Forget a node that has no workloads."""
-        await self.cluster.remove_node(request.nodename)
+        await self.cluster.nodes.remove(request.nodename)
         return pb.Empty()
 
     def ListPodNodes(self, request: pb.ListNodesOptions, call: Call) -> AsyncIterator[pb.Node]:
         """The nodes of a pod, or of all; ``all`` includes those that are down."""
         if request.podname:
             self.cluster.pools.check(request.podname)
-        views = self.cluster.list_nodes(request.podname, dict(request.labels), with_down=request.all)
+        views = self.cluster.nodes.list(request.podname, dict(request.labels), with_down=request.all)
         seconds = request.timeout_in_second if request.timeout_in_second > 0 else None
 
         async def one(view: NodeView) -> AsyncIterator[pb.Node]:
@@ -154,22 +154,22 @@ class NodeMethods(Methods):
 
     async def GetNode(self, request: pb.GetNodeOptions, call: Call) -> pb.Node:
         """One node, with what its engine says of it."""
-        return await self._node(self.cluster.node(request.nodename))
+        return await self._node(self.cluster.nodes.get(request.nodename))
 
     async def GetNodeEngineInfo(self, request: pb.GetNodeOptions, call: Call) -> pb.Engine:
         """What kind of engine a node has."""
-        info = await self.cluster.engine(request.nodename).info()
+        info = await self.cluster.nodes.engine(request.nodename).info()
         return pb.Engine(type=info.kind)
 
     async def SetNode(self, request: pb.SetNodeOptions, call: Call) -> pb.Node:
         """Change a node: what is not given stays. Labels are replaced, capacities set, or with ``delta`` added."""
         node_id = request.nodename
-        record = self.cluster.core_node(node_id)
+        record = self.cluster.nodes.record(node_id)
         change = self.context.wire.node_change(request.resources)
         capacity = change.capacity or None
         if capacity is not None and not request.delta:
             capacity = {**dict(zip(self.context.dimensions, record.stated, strict=True)), **capacity}
-        view = await self.cluster.set_node(
+        view = await self.cluster.nodes.change(
             node_id,
             endpoint=self._endpoint(request),
             bypass={pb.TRUE: True, pb.FALSE: False}.get(request.bypass),
@@ -196,13 +196,13 @@ class NodeMethods(Methods):
 
     async def GetNodeStatus(self, request: pb.GetNodeStatusOptions, call: Call) -> pb.NodeStatusStreamMessage:
         """Whether a node's agent vouches for it."""
-        view = self.cluster.node(request.nodename)
+        view = self.cluster.nodes.get(request.nodename)
         alive = self.cluster.liveness.is_alive(view.node_id)
         return pb.NodeStatusStreamMessage(nodename=view.node_id, podname=view.pool, alive=alive)
 
     async def SetNodeStatus(self, request: pb.SetNodeStatusOptions, call: Call) -> pb.Empty:
         """A node's agent is there for ``ttl`` seconds more, or with a negative one goes away."""
-        self.cluster.core_node(request.nodename)
+        self.cluster.nodes.record(request.nodename)
         if request.ttl == 0 or request.ttl > _TTL_SECONDS_MAX:
             raise WireError(f"ttl: {request.ttl} must not be 0, and at most {_TTL_SECONDS_MAX}")
         if request.ttl > 0:
@@ -241,7 +241,7 @@ class NodeMethods(Methods):
 
     async def _unknown_to_engine(self, node_id: str) -> list[str]:
         """One line for each workload that the engine does not know, or cannot be asked for."""
-        engine = self.cluster.engine(node_id)
+        engine = self.cluster.nodes.engine(node_id)
 
         async def look(workload: Workload) -> AsyncIterator[str]:
             try:
@@ -264,7 +264,7 @@ class NodeMethods(Methods):
         """What the engine says, or why it does not."""
         try:
             async with asyncio.timeout(seconds or self.context.options.engine_seconds):
-                return info_text(await self.cluster.engine(node_id).info())
+                return info_text(await self.cluster.nodes.engine(node_id).info())
         except TimeoutError:
             return f"node {node_id}: its engine does not answer"
         except EngineError as error:

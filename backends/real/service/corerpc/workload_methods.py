@@ -72,7 +72,7 @@ class WorkloadMethods(Methods):
     async def ListWorkloads(self, request: pb.ListWorkloadsOptions, call: Call) -> AsyncIterator[pb.Workload]:
         """Workloads of an app, an entrypoint, a node, with labels; at most ``limit``, 0 for all."""
         if request.nodename:
-            self.cluster.core_node(request.nodename)
+            self.cluster.nodes.record(request.nodename)
         found = self.cluster.list_workloads(
             app=request.appname, entrypoint=request.entrypoint, node_id=request.nodename
         )
@@ -243,12 +243,12 @@ class WorkloadMethods(Methods):
         """
         if choice.includes:
             for node_id in choice.includes:
-                self.cluster.core_node(node_id)
+                self.cluster.nodes.record(node_id)
             return choice.includes, ()
         self.cluster.pools.check(pool)
         if not choice.labels:
             return (), choice.excludes
-        views = self.cluster.list_nodes(pool, choice.labels, with_down=True)
+        views = self.cluster.nodes.list(pool, choice.labels, with_down=True)
         node_ids = tuple(view.node_id for view in views if view.node_id not in choice.excludes)
         if not node_ids:
             raise WireError(f"node_filter: no node of {pool} has these labels")

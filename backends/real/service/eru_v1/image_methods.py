@@ -28,7 +28,7 @@ class ImageMethods(Methods):
 
         async def ask(node_id: str) -> AsyncIterator[pb.NodeImages]:
             try:
-                found = await self.cluster.engine(node_id).images(request.filter)
+                found = await self.cluster.nodes.engine(node_id).images(request.filter)
                 yield pb.NodeImages(node_id=node_id, images=[writing.image(image) for image in found])
             except (EngineError, Missing) as error:
                 yield pb.NodeImages(node_id=node_id, error=one_line(error))
@@ -42,7 +42,7 @@ class ImageMethods(Methods):
 
         async def pull(node_id: str, image: str) -> AsyncIterator[pb.ImageProgress]:
             try:
-                async for line in self.cluster.engine(node_id).pull_image(image):
+                async for line in self.cluster.nodes.engine(node_id).pull_image(image):
                     yield pb.ImageProgress(node_id=node_id, image=image, message=line)
                 yield pb.ImageProgress(node_id=node_id, image=image, is_done=True)
             except (EngineError, Missing) as error:
@@ -58,7 +58,7 @@ class ImageMethods(Methods):
         async def remove(node_id: str) -> AsyncIterator[pb.ImageProgress]:
             for image in images:
                 try:
-                    lines = await self.cluster.engine(node_id).remove_image(image, force=request.force)
+                    lines = await self.cluster.nodes.engine(node_id).remove_image(image, force=request.force)
                     for line in lines:
                         yield pb.ImageProgress(node_id=node_id, image=image, message=line)
                     yield pb.ImageProgress(node_id=node_id, image=image, is_done=True)
@@ -66,7 +66,7 @@ class ImageMethods(Methods):
                     yield _failed(node_id, image, error)
             if request.prune:
                 try:
-                    freed = await self.cluster.engine(node_id).prune_images()
+                    freed = await self.cluster.nodes.engine(node_id).prune_images()
                     yield pb.ImageProgress(node_id=node_id, message=f"freed {freed} bytes", is_done=True)
                 except (EngineError, Missing) as error:
                     yield _failed(node_id, "", error)
@@ -96,7 +96,7 @@ class ImageMethods(Methods):
         else:
             settings = check_builds(builds, owner, self.options.git) if start.HasField("builds") else None
             node_id = self._builder(start)
-            engine = self.cluster.engine(node_id)
+            engine = self.cluster.nodes.engine(node_id)
             if settings is not None:
                 steps: AsyncIterator[str] = build_of_sources(engine, tags, builds, owner, settings, platform=platform)
             else:
@@ -112,11 +112,11 @@ class ImageMethods(Methods):
 
     def _builder(self, start: pb.BuildImageStart) -> str:
         if start.node_id:
-            self.cluster.core_node(start.node_id)
+            self.cluster.nodes.record(start.node_id)
             return start.node_id
         if start.pool:
             self.cluster.pools.check(start.pool)
-        for view in self.cluster.list_nodes(start.pool):
+        for view in self.cluster.nodes.list(start.pool):
             engine = self.cluster.gateway.engine(view.node_id)
             if engine is not None and "build" in engine.capabilities:
                 return view.node_id
@@ -129,7 +129,7 @@ class ImageMethods(Methods):
 
         async def ask(node_id: str) -> AsyncIterator[pb.NodeNetworks]:
             try:
-                found = await self.cluster.engine(node_id).networks(request.driver)
+                found = await self.cluster.nodes.engine(node_id).networks(request.driver)
                 yield pb.NodeNetworks(node_id=node_id, networks=[writing.network(network) for network in found])
             except (EngineError, Missing) as error:
                 yield pb.NodeNetworks(node_id=node_id, error=one_line(error))
@@ -159,12 +159,12 @@ class ImageMethods(Methods):
         if choice.node_ids and choice.pool:
             raise Conflict("nodes: name nodes or a pool, not both")
         for node_id in choice.node_ids:
-            self.cluster.core_node(node_id)
+            self.cluster.nodes.record(node_id)
         if choice.node_ids:
             return list(dict.fromkeys(choice.node_ids))
         if choice.pool:
             self.cluster.pools.check(choice.pool)
-        return [view.node_id for view in self.cluster.list_nodes(choice.pool, with_down=True)]
+        return [view.node_id for view in self.cluster.nodes.list(choice.pool, with_down=True)]
 
 
 def _images(given: object, field: str = "images") -> tuple[str, ...]:

@@ -70,7 +70,7 @@ class NodeMethods(Methods):
         reading.checked("resources", lambda: core_resources.inventories(stated, resources, labels))
 
         async def carry_out(records: Sequence[Record]) -> pb.Node:
-            await cluster.add_node(
+            await cluster.nodes.add(
                 request.node_id,
                 request.pool,
                 endpoint,
@@ -94,7 +94,7 @@ class NodeMethods(Methods):
         limit = reading.whole("limit", request.limit)
         if request.pool:
             self.cluster.pools.check(request.pool)
-        found = self.cluster.list_nodes(request.pool, dict(request.labels), with_down=request.with_down)
+        found = self.cluster.nodes.list(request.pool, dict(request.labels), with_down=request.with_down)
         for view in found[: limit or None]:
             if view.node_id in self.cluster.core.cluster.by_id:
                 yield writing.node(self.cluster, view.node_id, with_resources=request.with_resources)
@@ -102,7 +102,7 @@ class NodeMethods(Methods):
     async def SetNode(self, request: pb.SetNodeRequest, call: Call) -> pb.Node:
         """Change a node, all or nothing."""
         cluster, node_id = self.cluster, request.node_id
-        node = cluster.core_node(node_id)
+        node = cluster.nodes.record(node_id)
         old = cluster.liveness.endpoints[node_id]
         endpoint = None
         if request.HasField("endpoint"):
@@ -122,7 +122,7 @@ class NodeMethods(Methods):
             )
 
         async def carry_out(records: Sequence[Record]) -> pb.Node:
-            await cluster.set_node(
+            await cluster.nodes.change(
                 node_id,
                 endpoint=endpoint,
                 bypass=request.is_bypassed if request.HasField("is_bypassed") else None,
@@ -141,7 +141,7 @@ class NodeMethods(Methods):
         """Forget a node on which nothing is."""
 
         async def carry_out(records: Sequence[Record]) -> pb.RemoveNodeResponse:
-            await self.cluster.remove_node(request.node_id, records=records)
+            await self.cluster.nodes.remove(request.node_id, records=records)
             return pb.RemoveNodeResponse()
 
         return await self.once(call, request, carry_out, lambda asked: pb.RemoveNodeResponse())
@@ -150,7 +150,7 @@ class NodeMethods(Methods):
         """Nothing new is placed there."""
 
         async def carry_out(records: Sequence[Record]) -> pb.Node:
-            await self.cluster.set_node(request.node_id, bypass=True, records=records)
+            await self.cluster.nodes.change(request.node_id, bypass=True, records=records)
             return writing.node(self.cluster, request.node_id)
 
         return await self.once(call, request, carry_out, lambda asked: writing.node(self.cluster, request.node_id))
@@ -159,23 +159,23 @@ class NodeMethods(Methods):
         """Ends a cordon, and a drain."""
 
         async def carry_out(records: Sequence[Record]) -> pb.Node:
-            await self.cluster.uncordon_node(request.node_id, records=records)
+            await self.cluster.nodes.uncordon(request.node_id, records=records)
             return writing.node(self.cluster, request.node_id)
 
         return await self.once(call, request, carry_out, lambda asked: writing.node(self.cluster, request.node_id))
 
     async def DrainNode(self, request: pb.DrainNodeRequest, call: Call) -> pb.Operation:
         """Cordon a node and move its work away."""
-        self.cluster.core_node(request.node_id)
+        self.cluster.nodes.record(request.node_id)
         return await self.operation(
             call,
             request,
-            lambda operation_id, records: self.cluster.drain_node(request.node_id, operation_id, records=records),
+            lambda operation_id, records: self.cluster.nodes.drain(request.node_id, operation_id, records=records),
         )
 
     async def FixNode(self, request: pb.FixNodeRequest, call: Call) -> pb.Operation:
         """Calculate a node's books anew."""
-        self.cluster.core_node(request.node_id)
+        self.cluster.nodes.record(request.node_id)
         return await self.operation(
             call,
             request,
@@ -195,7 +195,7 @@ class NodeMethods(Methods):
 
     async def GetNodeEngine(self, request: pb.GetNodeEngineRequest, call: Call) -> pb.NodeEngine:
         """What its engine says that the node is."""
-        engine = self.cluster.engine(request.node_id)
+        engine = self.cluster.nodes.engine(request.node_id)
         try:
             async with asyncio.timeout(self.options.engine_seconds):
                 info = await engine.info()
@@ -207,7 +207,7 @@ class NodeMethods(Methods):
 
     async def RenewNode(self, request: pb.RenewNodeRequest, call: Call) -> pb.NodeStatus:
         """The node's agent is there."""
-        self.cluster.core_node(request.node_id)
+        self.cluster.nodes.record(request.node_id)
         ttl_ns = reading.whole("ttl_ns", request.ttl_ns, 0, _TTL_NS_MAX)
         if ttl_ns:
             self.cluster.liveness.renew(request.node_id, ttl_ns)
@@ -239,5 +239,5 @@ class NodeMethods(Methods):
             stop()
 
     def _status(self, node_id: str) -> pb.NodeStatus:
-        node = self.cluster.core_node(node_id)
+        node = self.cluster.nodes.record(node_id)
         return writing.node_status(NodeStatus(node_id, node.pool, self.cluster.liveness.is_alive(node_id)))

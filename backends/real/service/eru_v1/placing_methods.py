@@ -146,7 +146,7 @@ class PlacingMethods(Methods):
     async def _cancel(self, view: OperationView, records: Sequence[Record]) -> None:
         kind = view.kind or self.cluster.core.operations[view.operation_id].kind
         if kind == "drain":
-            await self.cluster.uncordon_node(view.subjects[0], records=records)
+            await self.cluster.nodes.uncordon(view.subjects[0], records=records)
             return
         if kind not in ("submit", "deploy", "create", "run"):
             raise Conflict(f"operation {view.operation_id}: a {kind} cannot be cancelled; it goes on to its end")

@@ -327,10 +327,10 @@ def deployment(cluster: LiveCluster, asked: WorkloadsSubmitted, spread: pb.Sprea
     few("spread.node_ids", spread.node_ids)
     few("spread.excluded_node_ids", spread.excluded_node_ids)
     for node_id in (*spread.node_ids, *spread.excluded_node_ids):
-        cluster.core_node(node_id)
+        cluster.nodes.record(node_id)
     node_ids = tuple(dict.fromkeys(spread.node_ids))
     if spread.node_labels:
-        having = cluster.list_nodes(asked.pool, dict(spread.node_labels), with_down=True)
+        having = cluster.nodes.list(asked.pool, dict(spread.node_labels), with_down=True)
         node_ids = tuple(node.node_id for node in having if not node_ids or node.node_id in node_ids)
         if not node_ids:
             raise Missing("spread.node_labels: no node has all of these")

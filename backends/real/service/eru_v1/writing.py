@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from backends.real.cluster import Amounts, LiveCluster
+from backends.real.cluster import LiveCluster
 from backends.real.engines.base import EngineInfo, Image, Instance, Network
 from backends.real.liveness import NodeStatus
+from backends.real.nodes import Amounts
 from backends.real.operations import OperationView, Result
 from backends.real.service.eru_v1.words import number
 from backends.real.service.pb import eru_v1_pb2 as pb
@@ -47,7 +48,7 @@ def policy(cluster: LiveCluster, names: Iterable[str] = ()) -> pb.Policy:
 
 def node(cluster: LiveCluster, node_id: str, *, with_resources: bool = False) -> pb.Node:
     """A node; `Missing` where there is none."""
-    view, record = cluster.node(node_id), cluster.core_node(node_id)
+    view, record = cluster.nodes.get(node_id), cluster.nodes.record(node_id)
     message = pb.Node(
         node_id=node_id,
         pool=view.pool,
@@ -70,7 +71,7 @@ def node(cluster: LiveCluster, node_id: str, *, with_resources: bool = False) ->
 
 def node_resources(cluster: LiveCluster, node_id: str) -> pb.NodeResources:
     """What a node has, and what of that is held."""
-    found = cluster.node_resources(node_id)
+    found = cluster.nodes.resources(node_id)
     return pb.NodeResources(
         node_id=node_id,
         dimensions=_amounts(found.dimensions),
