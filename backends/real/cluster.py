@@ -1,11 +1,12 @@
-"""The live cluster: the one facade over a running core that every service calls.
+"""The live cluster: everything around a running core, in one place for the services.
 
 Whatever changes something goes through the driver and returns when it is durable; whatever only looks, looks at the
-core between two steps. Reading, exec, attach, logs and file copies go straight to the engine of the node
-(`LiveCluster.instance`), and do not pass through the core.
+core between two steps. Pools, nodes and workloads are parts of their own (`LiveCluster.pools`, ``nodes``,
+``workloads``). Reading, exec, attach, logs and file copies go straight to the engine of the node (`Workloads.place`),
+and do not pass through the core.
 
-Errors: `Rejected` says what makes no sense, `Missing` what is not there, `Conflict` what stands against it;
-`Overloaded` and `DriverStopped` come from the driver, `EngineError` from engines. All are one line, and hold no secret.
+Errors: `backends.real.errors` has those of the cluster, `Overloaded` and `DriverStopped` come from the driver,
+`EngineError` from engines. All are one line, and hold no secret.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,11 +26,10 @@ from backends.real.applying import apply
 from backends.real.clock import Clock, sleep
 from backends.real.driver import DriverOptions, DriverStopped, LiveDriver, Overloaded
 from backends.real.endpoints import Connect
-from backends.real.engines.base import Engine, EngineError
-from backends.real.errors import Conflict, Exists, Missing, Rejected
+from backends.real.engines.base import EngineError
+from backends.real.errors import Exists, Missing, Rejected
 from backends.real.gateway import NodeGateway
-from backends.real.liveness import Liveness, LivenessOptions, NodeStatus
-from backends.real.meta import generation_said
+from backends.real.liveness import Liveness, LivenessOptions
 from backends.real.nodes import Nodes
 from backends.real.operations import OperationHub, OperationView
 from backends.real.pools import Pools
@@ -38,23 +38,17 @@ from backends.real.recovery import MakeCore, reconcile, recover
 from backends.real.requests import RequestTable
 from backends.real.restarts import Restarts
 from backends.real.shielding import shielded
-from backends.real.statuses import StatusTable, WorkloadStatus
+from backends.real.statuses import StatusTable
 from backends.real.stored_templates import StoredTemplates
 from backends.real.stores.base import Record, Store
 from backends.real.tail import Tail
 from backends.real.template import Template, TemplateCache
 from backends.real.tombstones import Tombstones
+from backends.real.workloads import Workloads
 from scheduler import journal
-from scheduler.commands import AnyCommand, StartWorkload
+from scheduler.commands import StartWorkload
 from scheduler.core import Core
-from scheduler.events import (
-    AnyEvent,
-    PolicyChanged,
-    WorkloadExited,
-    WorkloadHealthChanged,
-)
-from scheduler.lifecycle import State
-from scheduler.workload import Workload
+from scheduler.events import AnyEvent, PolicyChanged
 
 SECOND_NS = 1_000_000_000
 
@@ -78,15 +72,6 @@ class ClusterOptions(NamedTuple):
     core_id: str = ""
 
 
-class Place(NamedTuple):
-    """Where to find an instance: the engine's methods take workload id and generation."""
-
-    engine: Engine
-    workload_id: str
-    generation: int
-    node_id: str
-
-
 class LiveCluster:
     """One core, its driver, its engines and what the edge remembers. `start` before anything else, `stop` at the end.
 
@@ -100,6 +85,7 @@ class LiveCluster:
     liveness: Liveness
     pools: Pools
     nodes: Nodes
+    workloads: Workloads
     operations: OperationHub
     requests: RequestTable
     tail: Tail
@@ -167,10 +153,9 @@ class LiveCluster:
         self.driver.observers += [self.operations.observe, self._tombstones.observe, self._stored_templates.observe]
         self.driver.saved.append(self._stored_templates.prune)
         self.tail = Tail(self.store, self.driver.journal.batches)
-        self.driver.committed += [self.tail.committed, self.operations.committed, self._committed]
+        self.driver.committed += [self.tail.committed, self.operations.committed]
         self.pools = Pools(self.driver, await self.store.load(pools.TABLE))
         self.liveness = Liveness(core, self.clock, self.tell, self.gateway.engine, self.options.liveness)
-        self.liveness.listen(self._on_node_status)
         self.nodes = Nodes(
             self.driver,
             self.gateway,
@@ -181,6 +166,9 @@ class LiveCluster:
             connect=self._connect,
             ask=self.ask,
         )
+        self.workloads = Workloads(core, self.nodes, self.statuses, self._tombstones, self.driver.report)
+        self.liveness.listen(self.workloads.note_lease)
+        self.driver.committed.append(self.workloads.committed)
         self.nodes.load(await self.store.load(nodes.TABLE))
         self.gateway.on_gap = self._reconcile_now.set
         self.gateway.on_hook_output = self.operations.hear
@@ -253,7 +241,7 @@ class LiveCluster:
         Every event must carry ``operation_id``. With ``template``, that is stored with them, and stays as long as the
         core or a kept batch refers to it; its digest is `digest_of`'s. With ``is_forced`` what is stopped for it is
         killed at once: no grace period, no hooks; a stop that an engine is at already goes on as it was begun.
-        `Conflict` where an operation of this id is under way. A caller that is cancelled takes nothing back.
+        `Exists` where there is an operation of this id. A caller that is cancelled takes nothing back.
         """
         if self.operations.find(operation_id) is not None:
             raise Exists(f"operation {operation_id}: there is one already; choose another id")
@@ -310,12 +298,13 @@ class LiveCluster:
     async def restart(
         self, asked: Mapping[str, str], *, records: Sequence[Record] = (), is_forced: bool = False
     ) -> list[OperationView]:
-        """Stop workloads and start them again in place, with their files; goes on after a crash. `Missing`.
+        """Stop workloads and start them again in place, with their files; goes on after a crash.
 
-        ``asked`` maps the id of each operation to the workload that it is about. ``is_forced`` as in `ask`.
+        ``asked`` maps the id of each operation to the workload that it is about; `Missing` where there is none of that
+        id. ``is_forced`` as in `ask`.
         """
         for workload_id in asked.values():
-            self.workload(workload_id)
+            self.workloads.get(workload_id)
         views = [
             self.operations.begin(
                 operation_id, keep=True, kind=restarts.KIND, subjects=[workload_id], is_forced=is_forced
@@ -371,110 +360,7 @@ class LiveCluster:
         except (Missing, ValueError) as error:
             raise EngineError(str(error)) from None
 
-    # -- workloads ----------------------------------------------------------------------------------------------------
-
-    def workload(self, workload_id: str) -> Workload:
-        """A live workload; `Missing` where there is none."""
-        workload = self.core.workloads.get(workload_id)
-        if workload is None:
-            raise Missing(f"workload {workload_id!r}: there is none of that id")
-        return workload
-
-    def list_workloads(
-        self,
-        *,
-        app: str = "",
-        entrypoint: str = "",
-        node_id: str = "",
-        where: Callable[[Workload], bool] | None = None,
-        limit: int = 0,
-    ) -> list[Workload]:
-        """Live workloads in order of submission, those of a node in order of placement; "" for any, limit 0 for all."""
-        found: Iterable[Workload] = (
-            self.core.on_row[self.nodes.record(node_id).row].values() if node_id else self.core.workloads.values()
-        )
-        chosen: list[Workload] = []
-        for workload in found:
-            if app not in ("", workload.spec.app) or entrypoint not in ("", workload.spec.entrypoint):
-                continue
-            if where is None or where(workload):
-                chosen.append(workload)
-                if len(chosen) == limit:
-                    break
-        return chosen
-
-    def node_of(self, workload: Workload) -> str:
-        """The node that holds it, "" for none."""
-        return self.core.cluster.nodes[workload.row].node_id if workload.row >= 0 else ""
-
-    def instance(self, workload_id: str) -> Place:
-        """Where a workload's present generation is: also of one that has ended and is still on its node.
-
-        `Missing` where there is none; `Conflict` where it is on no node yet.
-        """
-        workload = self.core.workloads.get(workload_id)
-        if workload is None:
-            tombstone = self._tombstones.get(workload_id)
-            if tombstone is None or tombstone.node_id not in self.core.cluster.by_id:
-                raise Missing(f"workload {workload_id!r}: there is none of that id")
-            return Place(self.nodes.engine(tombstone.node_id), workload_id, tombstone.generation, tombstone.node_id)
-        node_id = self.node_of(workload)
-        if not node_id:
-            raise Conflict(f"workload {workload_id}: it is {workload.state}, and on no node")
-        return Place(self.nodes.engine(node_id), workload_id, workload.generation, node_id)
-
-    def set_status(self, status: WorkloadStatus, ttl_ns: int = 0) -> None:
-        """An agent says how a workload is; `Missing` where there is no such workload.
-
-        The core is told when its health changes. What is said of another generation than the present one came late, and
-        is dropped; without a generation it counts for the present one.
-        """
-        workload = self.workload(status.workload_id)
-        if generation_said(status.extension) in (None, workload.generation):
-            self._take_status(workload, status, ttl_ns)
-
-    def _take_status(self, workload: Workload, status: WorkloadStatus, ttl_ns: int = 0) -> None:
-        before = self.statuses.get(status.workload_id)
-        self.statuses.set(status, ttl_ns)
-        is_same_run = before is not None and generation_said(before.extension) == generation_said(status.extension)
-        was_healthy = before.is_healthy if before is not None and is_same_run else None
-        if status.is_healthy != was_healthy and workload.state is State.RUNNING:
-            self.driver.report(
-                WorkloadHealthChanged(
-                    workload_id=status.workload_id, generation=workload.generation, healthy=status.is_healthy
-                )
-            )
-
-    def mark_down(self, node_id: str) -> None:
-        """Nobody vouches for a node: its workloads count as neither running nor healthy until an agent says so."""
-        for workload in self.list_workloads(node_id=node_id):
-            known = self.statuses.get(workload.workload_id)
-            down = WorkloadStatus(
-                workload_id=workload.workload_id,
-                is_running=False,
-                is_healthy=False,
-                networks=known.networks if known is not None else {},
-                extension=known.extension if known is not None else b"",
-                app=workload.spec.app,
-                entrypoint=workload.spec.entrypoint,
-                node_id=node_id,
-            )
-            self._take_status(workload, down)
-
-    def _on_node_status(self, status: NodeStatus) -> None:
-        if not status.is_alive and status.node_id in self.core.cluster.by_id:
-            self.mark_down(status.node_id)
-
     # -- what goes on by itself ---------------------------------------------------------------------------------------
-
-    def _committed(self, at_ns: int, events: Sequence[AnyEvent], commands: Sequence[AnyCommand]) -> None:
-        for command in commands:
-            subject = getattr(command, "subject", None)
-            if subject is not None and subject not in self.core.workloads:
-                self.statuses.drop(subject)
-        for event in events:
-            if isinstance(event, WorkloadExited) and event.workload_id not in self.core.workloads:
-                self.statuses.drop(event.workload_id)
 
     def _removable(self) -> dict[str, int]:
         return self._tombstones.removable(self.clock.now_ns() - self.options.ended_ns)

@@ -1,4 +1,4 @@
-"""What a cluster says no with. All messages are one line, and hold no secret."""
+"""What a live cluster says no with. All messages are one line, and hold no secret."""
 
 from __future__ import annotations
 

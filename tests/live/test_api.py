@@ -381,7 +381,7 @@ def test_a_replacement_takes_networks_and_files_along(tmp_path: Path) -> None:
             async def replaced(**fields: Any) -> Template:
                 request = pb.ReplaceWorkloadsRequest(workload_ids=["w/0"], image="busybox:2", **fields)
                 assert await api.results(await stub.ReplaceWorkloads(request)) == [("w/0", "REPLACED")]
-                return await api.cluster.template(api.cluster.workload("w/0").spec.template)
+                return await api.cluster.template(api.cluster.workloads.get("w/0").spec.template)
 
             template = await replaced(copy={"/etc/key": "/etc/old/key"}, template=pb.Template(env=["A=2"]))
             assert template.env == ("A=2",)

@@ -135,7 +135,7 @@ def test_a_watcher_that_falls_behind_is_cut_and_nobody_waits_for_it(tmp_path: Pa
                 status = WorkloadStatus(
                     workload_id="w/0", is_running=True, is_healthy=True, extension=b"x" * 2000 + str(number).encode()
                 )
-                api.cluster.set_status(status)
+                api.cluster.workloads.set_status(status)
                 if number % 5 == 0:
                     await asyncio.sleep(0)
             code, _ = await status_of(watch)

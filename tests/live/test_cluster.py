@@ -44,7 +44,7 @@ def test_a_deployment_is_answered_copy_by_copy_and_survives_a_restart(tmp_path: 
             found = cluster.operations.find("op")
             assert found is not None
             assert len(found.results) == 6
-            assert [workload.workload_id for workload in cluster.list_workloads(app="web")] == [
+            assert [workload.workload_id for workload in cluster.workloads.list(app="web")] == [
                 f"web/{i}" for i in range(6)
             ]
 
@@ -139,7 +139,7 @@ def test_a_node_without_a_lease_takes_nothing_new_and_keeps_what_it_has(tmp_path
             while cluster.nodes.get("n0").state != "cordoned":
                 await asyncio.sleep(0.05)
             assert cluster.nodes.get("n0").state == "cordoned"
-            assert cluster.workload("a/0").state == "running"
+            assert cluster.workloads.get("a/0").state == "running"
             await cluster.nodes.change("n0", bypass=True)
             cluster.liveness.renew("n0", 10**12)
             await cluster.driver.submit()
@@ -192,14 +192,14 @@ def test_a_restart_goes_on_where_the_service_went_down(tmp_path: Path) -> None:
         async with running(tmp_path, machines=outliving) as cluster:
             await (await cluster.ask("op", deployment(request(cluster, "a", operation_id="op")))).done()
             (view,) = await cluster.restart({"again": "a/0"})
-            while cluster.workload("a/0").state != "stopping":
+            while cluster.workloads.get("a/0").state != "stopping":
                 await asyncio.sleep(0.01)
             assert not view.is_done
         async with running(tmp_path, machines=outliving) as cluster:
             found = cluster.operations.find("again")
             assert found is not None
             assert [result.outcome for result in await found.done()] == ["running"]
-            assert (cluster.workload("a/0").state, cluster.workload("a/0").generation) == ("running", 2)
+            assert (cluster.workloads.get("a/0").state, cluster.workloads.get("a/0").generation) == ("running", 2)
 
     asyncio.run(scenario())
 
@@ -211,7 +211,7 @@ def test_a_drain_lasts_until_the_node_is_put_back_into_use(tmp_path: Path) -> No
             await (await cluster.ask("op", deployment(request(cluster, "a", 4, operation_id="op")))).done()
             (result,) = await (await cluster.nodes.drain("n0", "drain")).done()
             assert result.outcome == "drained"
-            assert cluster.list_workloads(node_id="n0") == []
+            assert cluster.workloads.list(node_id="n0") == []
             assert cluster.nodes.get("n0").is_bypassed
         async with running(tmp_path, machines=outliving) as cluster:
             assert cluster.nodes.get("n0").state == "draining"

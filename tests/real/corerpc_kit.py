@@ -40,10 +40,10 @@ class World:
         await self._channel.close()
 
     def engine_of(self, workload_id: str) -> MemoryEngine:
-        return self.engines[self.cluster.instance(workload_id).node_id]
+        return self.engines[self.cluster.workloads.place(workload_id).node_id]
 
     def box_of(self, workload_id: str) -> Any:
-        place = self.cluster.instance(workload_id)
+        place = self.cluster.workloads.place(workload_id)
         return self.engines[place.node_id].boxes[workload_id, place.generation]
 
     async def deploy(self, **fields: Any) -> list[Any]:

@@ -111,7 +111,7 @@ def test_the_health_of_a_new_generation_is_told_although_the_old_one_had_the_sam
             stop = pb.ControlWorkloadOptions(IDs=[workload_id], type="restart", force=True)
             async for message in w.stub.ControlWorkload(stop):
                 assert message.error == ""
-            assert w.cluster.instance(workload_id).generation == 2
+            assert w.cluster.workloads.place(workload_id).generation == 2
             await say(w, workload_id, generation=1)
             await say(w, workload_id, generation=2)
             await until(lambda: len(heard) == 2)

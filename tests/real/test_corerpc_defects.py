@@ -142,7 +142,7 @@ def test_a_slow_removal_holds_up_nobody(tmp_path):
             removal = asyncio.create_task(
                 all_of(w.stub.RemoveWorkload(pb.RemoveWorkloadOptions(IDs=[workload_id], force=True)))
             )
-            while w.cluster.workload(workload_id).state != "stopping":
+            while w.cluster.workloads.get(workload_id).state != "stopping":
                 await asyncio.sleep(0.01)
             begun = time.monotonic()
             for _ in range(3):

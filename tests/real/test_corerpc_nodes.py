@@ -202,7 +202,7 @@ def test_what_is_used_and_what_is_wrong_with_it(tmp_path):
     async def test():
         async with world(tmp_path, nodes=2) as w:
             workload_id = await w.one(resources={"cpumem": {"cpu-request": 2, "cpu-bind": True}})
-            node_id = w.cluster.instance(workload_id).node_id
+            node_id = w.cluster.workloads.place(workload_id).node_id
             found = {one.name: one for one in await all_of(w.stub.GetPodResource(pb.GetPodOptions(name="pod")))}
             assert set(found) == {"n0", "n1"}
             assert json.loads(found[node_id].resource_usage)["cpumem"]["cpu"] == 2
@@ -267,7 +267,7 @@ def test_leases_of_nodes_are_seen_by_watchers(tmp_path):
             assert seen == [("n0", "pod", True), ("n0", "pod", False)] * 2
             (message,) = await w.deploy()
             assert not message.success
-            workloads = [workload.workload_id for workload in w.cluster.list_workloads()]
+            workloads = [workload.workload_id for workload in w.cluster.workloads.list()]
             await all_of(w.stub.RemoveWorkload(pb.RemoveWorkloadOptions(IDs=workloads, force=True)))
             await beat(60)
             await w.stub.RemoveNode(pb.RemoveNodeOptions(nodename="n0"))

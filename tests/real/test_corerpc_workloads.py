@@ -196,10 +196,10 @@ def test_control(tmp_path):
             assert await control("resume") == [""]
             assert not w.box_of(workload_id).is_paused
             assert await control("restart") == [""]
-            assert w.cluster.workload(workload_id).generation == 2
+            assert w.cluster.workloads.get(workload_id).generation == 2
             assert await control("stop") == [""]
             assert await control("restart") == [""]
-            assert w.cluster.workload(workload_id).state == "running"
+            assert w.cluster.workloads.get(workload_id).state == "running"
             (error,) = await control("stop", ["nobody"])
             assert "nobody" in error
             code, why = await code_of(w.stub.ControlWorkload(pb.ControlWorkloadOptions(IDs=["x"], type="dance")))
@@ -213,7 +213,7 @@ def test_what_exits_stays_until_it_is_removed(tmp_path):
     async def test():
         async with world(tmp_path) as w:
             workload_id = await w.one(command=["exit", "3"])
-            while w.cluster.workload(workload_id).state != "stopped":
+            while w.cluster.workloads.get(workload_id).state != "stopped":
                 await asyncio.sleep(0.01)
             found = await w.stub.GetWorkload(pb.WorkloadID(id=workload_id))
             assert not found.status.running
@@ -273,7 +273,7 @@ def test_replace_keeps_place_and_resources_and_leaves_others_alone(tmp_path):
                 box = w.box_of(workload_id)
                 assert (box.spec.image, box.spec.template.command) == ("newer", ("cat",))
                 assert box.networks == {"calico": "10.9.9.9"}
-                assert w.cluster.instance(workload_id).node_id == node_id
+                assert w.cluster.workloads.place(workload_id).node_id == node_id
             assert w.box_of(other).spec.image == "busybox"
             # The labels are others now, so nobody is meant, and nothing is said.
             assert await all_of(w.stub.ReplaceWorkload(ask)) == []
@@ -282,7 +282,7 @@ def test_replace_keeps_place_and_resources_and_leaves_others_alone(tmp_path):
             (message,) = await all_of(w.stub.ReplaceWorkload(ask))
             assert "no such image" in message.error
             assert not message.remove.success
-            while w.cluster.workload(mine[0].id).state != "running":
+            while w.cluster.workloads.get(mine[0].id).state != "running":
                 await asyncio.sleep(0.01)
             assert w.box_of(mine[0].id).spec.image == "newer"
             ask = pb.ReplaceOptions(deployOpt=options(podname="second"), IDs=[mine[0].id])
@@ -339,7 +339,7 @@ def test_lists_are_all_or_nothing_where_ids_are_given(tmp_path):
             code, why = await code_of(w.stub.GetWorkloads(pb.WorkloadIDs(IDs=[workload_id, "nobody"])))
             assert code is grpc.StatusCode.UNKNOWN
             assert "nobody" in why
-            node = w.cluster.instance(workload_id).node_id
+            node = w.cluster.workloads.place(workload_id).node_id
             for labels, count in (({"a": "b"}, 1), ({"a": "c"}, 0)):
                 on_node = await w.stub.ListNodeWorkloads(pb.GetNodeOptions(nodename=node, labels=labels))
                 assert len(on_node.workloads) == count

@@ -133,16 +133,16 @@ def test_limits_are_what_was_assigned_and_nothing_is_left(rig: Rig) -> None:
                 limits = limits_of(rig, f"web/{number}")
                 assert (limits.cpu_quota_us, limits.memory_bytes) == (50_000, 32 << 20)
             for number in range(3):
-                workload = cluster.workload(f"bound/{number}")
+                workload = cluster.workloads.get(f"bound/{number}")
                 held = {slot for slot in workload.assignments["cpu"].amounts if slot.isdigit()}  # type: ignore[index]
                 assert set(limits_of(rig, f"bound/{number}").cpuset_cpus.split(",")) == held
             for node in rig.nodes:
-                on_node = [w for w in cluster.list_workloads(node_id=node.name) if w.spec.app == "bound"]
+                on_node = [w for w in cluster.workloads.list(node_id=node.name) if w.spec.app == "bound"]
                 cores = [limits_of(rig, w.workload_id).cpuset_cpus for w in on_node]
                 assert len(set(cores)) == len(cores), "no core is two workloads' own"
                 shared = {
                     limits_of(rig, w.workload_id).cpuset_cpus
-                    for w in cluster.list_workloads(node_id=node.name)
+                    for w in cluster.workloads.list(node_id=node.name)
                     if w.spec.app == "web"
                 }
                 assert not shared & set(cores), "and none of them is others'"
@@ -174,7 +174,7 @@ def test_stop_start_replace_and_dissociate(rig: Rig) -> None:
         async with rig.cluster() as cluster:
             template = Template(stop_grace_ns=2 * 10**9, files={"/etc/told": File(content=b"first")})
             await deploy(cluster, "web", 2, template=template)
-            place = cluster.instance("web/0")
+            place = cluster.workloads.place("web/0")
             session = await place.engine.execute("web/0", place.generation, ["sh", "-c", "echo kept > /tmp/state"])
             assert await session.exit_code() == 0
             await session.close()
@@ -209,7 +209,7 @@ def test_stop_start_replace_and_dissociate(rig: Rig) -> None:
 
 
 async def said(cluster: LiveCluster, workload_id: str, *command: str) -> str:
-    place = cluster.instance(workload_id)
+    place = cluster.workloads.place(workload_id)
     session = await place.engine.execute(workload_id, place.generation, command)
     try:
         return b"".join([chunk.data async for chunk in session.output()]).decode()
@@ -222,9 +222,9 @@ def test_exits_are_noticed_and_what_ended_is_removed_a_while_later(rig: Rig) -> 
         async with rig.cluster() as cluster:
             await deploy(cluster, "once", template=Template(command=("log", "2", "exit", "3")), on_exit="end")
             await deploy(cluster, "held", template=Template(command=("wait", "1", "exit", "4")))
-            while "once/0" in cluster.core.workloads or cluster.workload("held/0").state != "stopped":
+            while "once/0" in cluster.core.workloads or cluster.workloads.get("held/0").state != "stopped":
                 await asyncio.sleep(0.1)
-            place = cluster.instance("once/0")
+            place = cluster.workloads.place("once/0")
             lines = [chunk.data async for chunk in place.engine.logs("once/0", place.generation)]
             assert b"".join(lines) == b"line 1\nline 2\n"
             for _ in range(200):
@@ -275,15 +275,16 @@ def test_a_lost_journal_is_rebuilt_from_the_engines(rig: Rig, tmp_path: Path) ->
         async with rig.cluster() as cluster:
             await deploy(cluster, "bound", 2, bind=True, cpu_request=1)
             await deploy(cluster, "web", 3)
-            before = {w.workload_id: (cluster.node_of(w), w.assignments) for w in cluster.list_workloads()}
+            before = {w.workload_id: (cluster.workloads.node_of(w), w.assignments) for w in cluster.workloads.list()}
             pids = rig.pids()
         rig.directory = tmp_path / "anew"
         async with rig.cluster() as cluster:
-            assert {w.workload_id: (cluster.node_of(w), w.assignments) for w in cluster.list_workloads()} == before
+            after = {w.workload_id: (cluster.workloads.node_of(w), w.assignments) for w in cluster.workloads.list()}
+            assert after == before
             await cluster.reconcile()
             await settle(cluster)
             assert rig.pids() == pids
-            assert {w.state for w in cluster.list_workloads()} == {"running"}
+            assert {w.state for w in cluster.workloads.list()} == {"running"}
             assert check(cluster.core) is None
 
     asyncio.run(scenario())

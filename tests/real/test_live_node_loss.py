@@ -45,24 +45,24 @@ def test_a_dead_daemon_loses_its_node_alone(
             await submit("moves", "reschedule")
             await submit("stays", "lose")
             await settle(cluster)
-            on_lost = {w.workload_id for w in cluster.list_workloads(node_id=private_node.name)}
+            on_lost = {w.workload_id for w in cluster.workloads.list(node_id=private_node.name)}
             others = {c.name: c.pid for c in containers(nodes[:1], core_id)}
             assert on_lost
             docker_nodes.stop_daemon(node)
             while cluster.nodes.get(private_node.name).state != "lost":
                 await asyncio.sleep(0.1)
             await settle(cluster)
-            live = {w.workload_id: cluster.node_of(w) for w in cluster.list_workloads() if w.row >= 0}
+            live = {w.workload_id: cluster.workloads.node_of(w) for w in cluster.workloads.list() if w.row >= 0}
             assert private_node.name not in live.values()
-            assert {w for w in on_lost if w.startswith("moves")} <= {w.workload_id for w in cluster.list_workloads()}
-            assert not {w for w in on_lost if w.startswith("stays")} & {w.workload_id for w in cluster.list_workloads()}
+            assert {w for w in on_lost if w.startswith("moves")} <= {w.workload_id for w in cluster.workloads.list()}
+            assert not {w for w in on_lost if w.startswith("stays")} & {w.workload_id for w in cluster.workloads.list()}
             now = {c.name: c.pid for c in containers(nodes[:1], core_id)}
             assert {name: now.get(name) for name in others} == others
             docker_nodes.ensure_daemon(node)
             while cluster.nodes.get(private_node.name).state != "ready" or cluster.core.fences:
                 await asyncio.sleep(0.1)
             await settle(cluster)
-            known = {(w.workload_id, cluster.node_of(w)) for w in cluster.list_workloads() if w.row >= 0}
+            known = {(w.workload_id, cluster.workloads.node_of(w)) for w in cluster.workloads.list() if w.row >= 0}
             assert {(c.workload_id, c.node.name) for c in containers(nodes, core_id)} == known
             assert check(cluster.core) is None
         finally:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from backends.real.cluster import LiveCluster, Place
+from backends.real.cluster import LiveCluster
 from backends.real.errors import Conflict, Rejected
 from backends.real.service.paths import confined
 from backends.real.template import File, Template
+from backends.real.workloads import Place
 from scheduler.lifecycle import State
 from scheduler.workload import Workload
 
@@ -30,11 +31,11 @@ async def inheriting(
     if networks:
         if workload.state is not State.RUNNING:
             raise Conflict(f"it is {workload.state}: only what is running has addresses to inherit")
-        place = cluster.instance(workload.workload_id)
+        place = cluster.workloads.place(workload.workload_id)
         held = (await place.engine.inspect(place.workload_id, place.generation)).networks
         template = msgspec.structs.replace(template, networks=dict(held))
     if copy:
-        files = await carried_files(cluster.instance(workload.workload_id), copy)
+        files = await carried_files(cluster.workloads.place(workload.workload_id), copy)
         template = msgspec.structs.replace(template, files={**files, **template.files})
     return template
 

@@ -8,7 +8,6 @@ import posixpath
 import tarfile
 from collections.abc import AsyncIterator, Mapping
 
-from backends.real.cluster import Place
 from backends.real.engines.base import EngineError
 from backends.real.service.calls import Call
 from backends.real.service.corerpc.context import REFUSALS, Methods
@@ -18,6 +17,7 @@ from backends.real.service.paths import confined
 from backends.real.service.pb import corerpc_pb2 as pb
 from backends.real.service.streams import closing
 from backends.real.template import File
+from backends.real.workloads import Place
 
 PIECE_BYTES = 64 * 1024
 _FILE_BYTES_MAX = 1 << 40
@@ -38,7 +38,7 @@ class FileMethods(Methods):
     async def _copy(self, workload_id: str, path: str) -> AsyncIterator[pb.CopyMessage]:
         name = posixpath.basename(path.rstrip("/"))
         try:
-            place = self.cluster.instance(workload_id)
+            place = self.cluster.workloads.place(workload_id)
             tar = place.engine.get_archive(place.workload_id, place.generation, confined(path))
             async with closing(tar):
                 async for chunk in tar:
@@ -66,7 +66,7 @@ class FileMethods(Methods):
         for path, (place_of, file) in files.items():
             error = ""
             try:
-                place = self.cluster.instance(workload_id)
+                place = self.cluster.workloads.place(workload_id)
                 await place.engine.put_files(place.workload_id, place.generation, {place_of: file})
             except REFUSALS as refusal:
                 error = str(refusal)
@@ -105,7 +105,7 @@ class FileMethods(Methods):
 
     def place_of(self, workload_id: str) -> Place:
         """Where a workload is."""
-        return self.cluster.instance(workload_id)
+        return self.cluster.workloads.place(workload_id)
 
 
 class _Sending:

@@ -114,7 +114,7 @@ class ImageMethods(Methods):
         return self.cluster.nodes.engine(self._most_idle(pool))
 
     def _commit(self, request: pb.BuildImageOptions, tags: Sequence[str]) -> tuple[Engine, AsyncIterator[str]]:
-        place = self.cluster.instance(request.exist_id)
+        place = self.cluster.workloads.place(request.exist_id)
 
         async def commit() -> AsyncIterator[str]:
             yield await place.engine.commit_image(place.workload_id, place.generation, tags[0])

@@ -79,7 +79,7 @@ def status_of(cluster: LiveCluster, workload: Workload) -> pb.WorkloadStatus:
         running=workload.state is State.RUNNING,
         appname=workload.spec.app,
         entrypoint=workload.spec.entrypoint,
-        nodename=cluster.node_of(workload),
+        nodename=cluster.workloads.node_of(workload),
     )
 
 
@@ -111,7 +111,7 @@ def workload_message(context: Context, workload: Workload, template: Template) -
     """A workload with its last status."""
     cluster = context.cluster
     status = status_of(cluster, workload)
-    node_id = cluster.node_of(workload)
+    node_id = cluster.workloads.node_of(workload)
     node = cluster.core.cluster.by_id.get(node_id)
     return pb.Workload(
         id=workload.workload_id,

@@ -74,7 +74,7 @@ class NodeMethods(Methods):
 
     async def ConnectNetwork(self, request: pb.ConnectNetworkOptions, call: Call) -> pb.Network:
         """Join a workload to a network; what is told is its address there."""
-        place = self.cluster.instance(_target(request.target))
+        place = self.cluster.workloads.place(_target(request.target))
         if not request.network:
             raise WireError("network: it is missing")
         given = request.ipv4 or request.ipv6
@@ -83,7 +83,7 @@ class NodeMethods(Methods):
 
     async def DisconnectNetwork(self, request: pb.DisconnectNetworkOptions, call: Call) -> pb.Empty:
         """Take a workload out of a network."""
-        place = self.cluster.instance(_target(request.target))
+        place = self.cluster.workloads.place(_target(request.target))
         if not request.network:
             raise WireError("network: it is missing")
         await place.engine.disconnect(request.network, place.workload_id, place.generation, force=request.force)
@@ -179,7 +179,7 @@ class NodeMethods(Methods):
             is_delta=request.delta,
         )
         if request.workloads_down:
-            self.cluster.mark_down(node_id)
+            self.cluster.workloads.mark_down(node_id)
         return await self._node(view)
 
     async def GetNodeResource(self, request: pb.GetNodeResourceOptions, call: Call) -> pb.NodeResource:
@@ -254,7 +254,7 @@ class NodeMethods(Methods):
             except (EngineError, TimeoutError) as error:
                 yield f"workload {workload.workload_id}: {error or 'its engine does not answer'}"
 
-        held = [w for w in self.cluster.list_workloads(node_id=node_id) if w.state in (State.RUNNING, State.STOPPED)]
+        held = [w for w in self.cluster.workloads.list(node_id=node_id) if w.state in (State.RUNNING, State.STOPPED)]
         return sorted([line async for line in self.context.merged(look(workload) for workload in held)])
 
     async def _node(self, view: NodeView) -> pb.Node:

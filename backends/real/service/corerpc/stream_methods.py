@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 
 import structlog
 
-from backends.real.cluster import Place
 from backends.real.engines.base import Chunk, EngineError, NotFound, Session, Unsupported
 from backends.real.service.calls import Call
 from backends.real.service.corerpc import frames
@@ -20,6 +19,7 @@ from backends.real.service.corerpc.errors import WireError
 from backends.real.service.corerpc.workload_methods import WorkloadMethods
 from backends.real.service.pb import corerpc_pb2 as pb
 from backends.real.service.streams import closing
+from backends.real.workloads import Place
 from scheduler.events import RemovalRequested
 
 SECOND_NS = 1_000_000_000
@@ -43,7 +43,7 @@ class StreamMethods(WorkloadMethods):
             raise WireError("workload_id: it is missing")
         if not first.commands:
             raise WireError("commands: they are missing")
-        place = self.cluster.instance(first.workload_id)
+        place = self.cluster.workloads.place(first.workload_id)
         session = await place.engine.execute(
             place.workload_id,
             place.generation,
@@ -103,7 +103,7 @@ class StreamMethods(WorkloadMethods):
         now_ns = self.cluster.clock.now_ns()
         tail = _tail(request.tail)
         since_ns, until_ns = instant("since", request.since, now_ns), instant("until", request.until, now_ns)
-        place = self.cluster.instance(request.id)
+        place = self.cluster.workloads.place(request.id)
         chunks = place.engine.logs(
             place.workload_id,
             place.generation,
@@ -151,7 +151,7 @@ class Lambda:
 
     def _is_known(self, workload_id: str) -> bool:
         try:
-            self._context.cluster.instance(workload_id)
+            self._context.cluster.workloads.place(workload_id)
         except REFUSALS:
             return False
         return True
@@ -167,7 +167,7 @@ class Lambda:
     async def _followed(self, workload_id: str) -> AsyncIterator[pb.AttachWorkloadMessage]:
         """One instance by its log, from the beginning."""
         try:
-            place = self._context.cluster.instance(workload_id)
+            place = self._context.cluster.workloads.place(workload_id)
             lines = {"stdout": frames.Lines(), "stderr": frames.Lines()}
             async with closing(place.engine.logs(place.workload_id, place.generation, follow=True)) as chunks:
                 async for chunk in chunks:
@@ -185,7 +185,7 @@ class Lambda:
     async def _attached(self, workload_id: str, stdin: AsyncIterator[bytes]) -> AsyncIterator[pb.AttachWorkloadMessage]:
         """One instance by its console."""
         try:
-            place = self._context.cluster.instance(workload_id)
+            place = self._context.cluster.workloads.place(workload_id)
             session = await place.engine.attach(place.workload_id, place.generation, open_stdin=True)
         except REFUSALS as error:
             yield _failure(workload_id, error)
@@ -233,7 +233,7 @@ class Lambda:
                     operation_id = self._context.cluster.operations.new_id()
                     await self._context.ask_one(RemovalRequested(workload_id=workload_id, operation_id=operation_id))
                 if workload_id not in self._context.cluster.core.workloads:
-                    place = self._context.cluster.instance(workload_id)
+                    place = self._context.cluster.workloads.place(workload_id)
                     await place.engine.stop(place.workload_id, place.generation, keep=False, grace_ns=0)
             except (NotFound, Unsupported, *REFUSALS):
                 continue  # the cluster removes it later

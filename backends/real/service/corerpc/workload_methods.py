@@ -62,18 +62,18 @@ class WorkloadMethods(Methods):
 
     async def GetWorkload(self, request: pb.WorkloadID, call: Call) -> pb.Workload:
         """One workload."""
-        return await self._message(self.cluster.workload(request.id))
+        return await self._message(self.cluster.workloads.get(request.id))
 
     async def GetWorkloads(self, request: pb.WorkloadIDs, call: Call) -> pb.Workloads:
         """Several workloads; if one is missing, none."""
-        found = [self.cluster.workload(workload_id) for workload_id in request.IDs]
+        found = [self.cluster.workloads.get(workload_id) for workload_id in request.IDs]
         return pb.Workloads(workloads=[await self._message(workload) for workload in found])
 
     async def ListWorkloads(self, request: pb.ListWorkloadsOptions, call: Call) -> AsyncIterator[pb.Workload]:
         """Workloads of an app, an entrypoint, a node, with labels; at most ``limit``, 0 for all."""
         if request.nodename:
             self.cluster.nodes.record(request.nodename)
-        found = self.cluster.list_workloads(
+        found = self.cluster.workloads.list(
             app=request.appname, entrypoint=request.entrypoint, node_id=request.nodename
         )
         left = request.limit if request.limit > 0 else len(found)
@@ -86,7 +86,7 @@ class WorkloadMethods(Methods):
     async def ListNodeWorkloads(self, request: pb.GetNodeOptions, call: Call) -> pb.Workloads:
         """The workloads of a node, with labels."""
         messages = []
-        for workload in self.cluster.list_workloads(node_id=request.nodename):
+        for workload in self.cluster.workloads.list(node_id=request.nodename):
             template = await self.cluster.template(workload.spec.template)
             if self._is_live(workload) and has_labels(template.labels, request.labels):
                 messages.append(workload_message(self.context, workload, template))
@@ -96,7 +96,7 @@ class WorkloadMethods(Methods):
 
     async def GetWorkloadsStatus(self, request: pb.WorkloadIDs, call: Call) -> pb.WorkloadsStatus:
         """The statuses of workloads; if one is missing, none."""
-        found = [self.cluster.workload(workload_id) for workload_id in request.IDs]
+        found = [self.cluster.workloads.get(workload_id) for workload_id in request.IDs]
         return pb.WorkloadsStatus(status=[status_of(self.cluster, workload) for workload in found])
 
     async def SetWorkloadsStatus(self, request: pb.SetWorkloadsStatusOptions, call: Call) -> pb.WorkloadsStatus:
@@ -104,11 +104,11 @@ class WorkloadMethods(Methods):
         statuses = [_read_status(status) for status in request.status]
         for given, status in zip(request.status, statuses, strict=True):
             if given.ttl > 0:
-                self.cluster.workload(status.workload_id)
+                self.cluster.workloads.get(status.workload_id)
         kept = []
         for given, status in zip(request.status, statuses, strict=True):
             if status.workload_id in self.cluster.core.workloads:
-                self.cluster.set_status(status, given.ttl * SECOND_NS)
+                self.cluster.workloads.set_status(status, given.ttl * SECOND_NS)
                 kept.append(given)
         return pb.WorkloadsStatus(status=kept)
 
@@ -265,7 +265,7 @@ class WorkloadMethods(Methods):
 
     async def created_message(self, workload: Workload, template: Template) -> pb.CreateWorkloadMessage:
         """What is told of a workload that has just started."""
-        node_id = self.cluster.node_of(workload)
+        node_id = self.cluster.workloads.node_of(workload)
         node = self.cluster.core.cluster.by_id.get(node_id)
         return pb.CreateWorkloadMessage(
             podname=node.pool if node is not None else workload.spec.pool,
@@ -279,7 +279,7 @@ class WorkloadMethods(Methods):
 
     async def _published(self, workload: Workload, template: Template, node_id: str) -> Mapping[str, str]:
         try:
-            place = self.cluster.instance(workload.workload_id)
+            place = self.cluster.workloads.place(workload.workload_id)
             instance = await place.engine.inspect(place.workload_id, place.generation)
         except REFUSALS:
             return {}
@@ -311,17 +311,17 @@ class WorkloadMethods(Methods):
         if request.IDs:
             return list(dict.fromkeys(request.IDs))
         includes = asked.nodes.includes
-        found = self.cluster.list_workloads(app=asked.app, entrypoint=asked.entrypoint)
-        return [one.workload_id for one in found if not includes or self.cluster.node_of(one) in includes]
+        found = self.cluster.workloads.list(app=asked.app, entrypoint=asked.entrypoint)
+        return [one.workload_id for one in found if not includes or self.cluster.workloads.node_of(one) in includes]
 
     async def _replace(
         self, workload_id: str, request: pb.ReplaceOptions, asked: Deployment
     ) -> pb.ReplaceWorkloadMessage | None:
         """Replace one workload; None where it is not meant."""
         try:
-            workload = self.cluster.workload(workload_id)
+            workload = self.cluster.workloads.get(workload_id)
             old = await self.cluster.template(workload.spec.template)
-            node = self.cluster.core.cluster.by_id.get(self.cluster.node_of(workload))
+            node = self.cluster.core.cluster.by_id.get(self.cluster.workloads.node_of(workload))
             is_meant = node is not None and asked.pool in ("", node.pool)
             if not is_meant or not has_labels(old.labels, request.filter_labels):
                 return None
@@ -358,7 +358,7 @@ class WorkloadMethods(Methods):
 
     async def _remove(self, workload_id: str, *, force: bool) -> pb.RemoveWorkloadMessage:
         try:
-            workload = self.cluster.workload(workload_id)
+            workload = self.cluster.workloads.get(workload_id)
             if workload.state is State.RUNNING and not force:
                 return pb.RemoveWorkloadMessage(id=workload_id, hook="it is running: stop it first, or use force")
             operation_id = self.cluster.operations.new_id()
@@ -428,18 +428,18 @@ class WorkloadMethods(Methods):
         return self._answer(operation_id, workload_id, (await view.done())[-1], "running")
 
     async def _suspend(self, workload_id: str, force: bool) -> _Answer:
-        place = self.cluster.instance(workload_id)
+        place = self.cluster.workloads.place(workload_id)
         await place.engine.pause(place.workload_id, place.generation)
         return _Answer()
 
     async def _resume(self, workload_id: str, force: bool) -> _Answer:
-        place = self.cluster.instance(workload_id)
+        place = self.cluster.workloads.place(workload_id)
         await place.engine.resume(place.workload_id, place.generation)
         return _Answer()
 
     async def ReallocResource(self, request: pb.ReallocOptions, call: Call) -> pb.ReallocResourceMessage:
         """Give a workload more or less, in place."""
-        self.cluster.workload(request.id)
+        self.cluster.workloads.get(request.id)
         change = self.context.wire.change(request.resources)
         operation_id = self.cluster.operations.new_id()
         result = await self.context.ask_one(
@@ -456,7 +456,7 @@ class WorkloadMethods(Methods):
 
     async def RawEngine(self, request: pb.RawEngineOptions, call: Call) -> pb.RawEngineMessage:
         """An operation that only one kind of engine has."""
-        place = self.cluster.instance(request.id)
+        place = self.cluster.workloads.place(request.id)
         data = await place.engine.raw(place.workload_id, place.generation, request.op, request.params)
         return pb.RawEngineMessage(id=request.id, data=data)
 
@@ -475,7 +475,7 @@ class WorkloadMethods(Methods):
         """Ask something about one workload."""
         operation_id = self.cluster.operations.new_id()
         try:
-            self.cluster.workload(workload_id)
+            self.cluster.workloads.get(workload_id)
             result = await self.context.ask_one(event(workload_id, operation_id), is_forced=is_forced)
         except REFUSALS as error:
             return _Answer(str(error))

@@ -88,7 +88,7 @@ class ImageMethods(Methods):
         if start.workload_id:
             if platform:
                 raise Rejected("start.platform: a workload has one already; leave it out")
-            place = self.cluster.instance(start.workload_id)
+            place = self.cluster.workloads.place(start.workload_id)
             node_id, engine = place.node_id, place.engine
             for tag in tags:
                 image_id = await engine.commit_image(place.workload_id, place.generation, tag)
@@ -139,7 +139,7 @@ class ImageMethods(Methods):
 
     async def ConnectNetwork(self, request: pb.ConnectNetworkRequest, call: Call) -> pb.ConnectNetworkResponse:
         """Join a workload to a network."""
-        place = self.cluster.instance(request.workload_id)
+        place = self.cluster.workloads.place(request.workload_id)
         address = await place.engine.connect(
             _network(request.network), place.workload_id, place.generation, request.address
         )
@@ -147,7 +147,7 @@ class ImageMethods(Methods):
 
     async def DisconnectNetwork(self, request: pb.DisconnectNetworkRequest, call: Call) -> pb.DisconnectNetworkResponse:
         """Take a workload out of a network."""
-        place = self.cluster.instance(request.workload_id)
+        place = self.cluster.workloads.place(request.workload_id)
         await place.engine.disconnect(
             _network(request.network), place.workload_id, place.generation, force=request.force
         )

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any
 
-from backends.real.cluster import LiveCluster, Place
+from backends.real.cluster import LiveCluster
 from backends.real.driver import DriverStopped
 from backends.real.engines.base import Chunk, EngineError, Session, Unsupported
 from backends.real.errors import Conflict, Missing, Rejected
@@ -20,6 +20,7 @@ from backends.real.service.eru_v1.errors import one_line, translate
 from backends.real.service.paths import confined
 from backends.real.service.pb import eru_v1_pb2 as pb
 from backends.real.template import File
+from backends.real.workloads import Place
 from scheduler.commands import AnyCommand, PublishResult
 from scheduler.events import AnyEvent, RemovalRequested, WorkloadExited
 
@@ -38,7 +39,7 @@ class InsideMethods(Methods):
         start = (await _start(requests)).start
         if not start.command:
             raise Rejected("start.command: it is empty")
-        place = self.cluster.instance(start.workload_id)
+        place = self.cluster.workloads.place(start.workload_id)
         session = await place.engine.execute(
             place.workload_id,
             place.generation,
@@ -57,7 +58,7 @@ class InsideMethods(Methods):
     async def Attach(self, requests: AsyncIterator[pb.AttachInput], call: Call) -> AsyncIterator[pb.ExecOutput]:
         """A workload's own input and output."""
         start = (await _start(requests)).start
-        place = self.cluster.instance(start.workload_id)
+        place = self.cluster.workloads.place(start.workload_id)
         session = await place.engine.attach(place.workload_id, place.generation, open_stdin=start.open_stdin)
         call.is_watch = True
         async with contextlib.aclosing(_converse(session, requests, call, None, start.open_stdin)) as outputs:
@@ -68,7 +69,7 @@ class InsideMethods(Methods):
 
     async def ReadLogs(self, request: pb.ReadLogsRequest, call: Call) -> AsyncIterator[pb.LogChunk]:
         """What a workload wrote, also one that has ended lately."""
-        place = self.cluster.instance(request.workload_id)
+        place = self.cluster.workloads.place(request.workload_id)
         call.is_watch = request.follow
         chunks = place.engine.logs(
             place.workload_id,
@@ -88,7 +89,7 @@ class InsideMethods(Methods):
     async def CopyOut(self, request: pb.CopyOutRequest, call: Call) -> AsyncIterator[pb.TarChunk]:
         """A tar of a file or directory."""
         path = confined(request.path, or_root=True)
-        place = self.cluster.instance(request.workload_id)
+        place = self.cluster.workloads.place(request.workload_id)
         chunks = place.engine.get_archive(place.workload_id, place.generation, path)
         async with _closing(chunks):
             async for chunk in chunks:
@@ -102,21 +103,21 @@ class InsideMethods(Methods):
         if start.path:
             if len(ids) != 1:
                 raise Rejected("start.workload_ids: a tar goes to one workload; send files to reach several")
-            place = self.cluster.instance(ids[0])
+            place = self.cluster.workloads.place(ids[0])
             path = confined(start.path, "start.path", or_root=True)
             await place.engine.put_archive(place.workload_id, place.generation, path, _tar(requests))
             return pb.CopyInResponse()
         files = await _files(requests)
         # Not before: who still writes would hear that the stream is broken, and not why.
         for workload_id in ids:
-            self.cluster.instance(workload_id)
+            self.cluster.workloads.place(workload_id)
         errors: dict[str, str] = {}
         slots = asyncio.Semaphore(self.options.at_once)
 
         async def put(workload_id: str) -> None:
             async with slots:
                 try:
-                    place = self.cluster.instance(workload_id)
+                    place = self.cluster.workloads.place(workload_id)
                     await place.engine.put_files(place.workload_id, place.generation, files)
                 except (EngineError, Missing, Conflict) as error:
                     errors[workload_id] = one_line(error)
@@ -126,13 +127,13 @@ class InsideMethods(Methods):
 
     async def GetWorkloadUsage(self, request: pb.GetWorkloadUsageRequest, call: Call) -> pb.WorkloadUsage:
         """What it has used."""
-        place = self.cluster.instance(request.workload_id)
+        place = self.cluster.workloads.place(request.workload_id)
         usage = await place.engine.usage(place.workload_id, place.generation)
         return pb.WorkloadUsage(**{name: getattr(usage, name) for name in usage.__struct_fields__})
 
     async def CallEngine(self, request: pb.CallEngineRequest, call: Call) -> pb.CallEngineResponse:
         """An operation that only that kind of engine has."""
-        place = self.cluster.instance(request.workload_id)
+        place = self.cluster.workloads.place(request.workload_id)
         result = await place.engine.raw(place.workload_id, place.generation, request.operation, request.params)
         return pb.CallEngineResponse(result=result)
 
@@ -204,7 +205,7 @@ class InsideMethods(Methods):
         """What one copy writes, and then how it ended."""
         end = asyncio.ensure_future(endings.of(workload_id))
         try:
-            place = self.cluster.instance(workload_id)
+            place = self.cluster.workloads.place(workload_id)
             async with contextlib.aclosing(_output(place, requests, call)) as chunks:
                 async for chunk in _until(chunks, end):
                     for data in _pieces(chunk.data):

@@ -41,11 +41,11 @@ class WorkloadMethods(Methods):
 
     async def GetWorkload(self, request: pb.GetWorkloadRequest, call: Call) -> pb.Workload:
         """One workload."""
-        found = self.cluster.workload(request.workload_id)
+        found = self.cluster.workloads.get(request.workload_id)
         message = await self._message(found, with_template=request.with_template)
         if request.with_instance and message.node_id:
             try:
-                place = self.cluster.instance(found.workload_id)
+                place = self.cluster.workloads.place(found.workload_id)
                 instance = await place.engine.inspect(place.workload_id, place.generation)
                 message.instance.CopyFrom(writing.instance(instance))
             except EngineError as error:
@@ -67,7 +67,7 @@ class WorkloadMethods(Methods):
                 and (not chosen or workload.workload_id in chosen)
             )
 
-        found = self.cluster.list_workloads(
+        found = self.cluster.workloads.list(
             app=request.app, entrypoint=request.entrypoint, node_id=request.node_id, where=is_asked
         )
         count = 0
@@ -131,7 +131,7 @@ class WorkloadMethods(Methods):
 
         async def carry_out(records: Sequence[Record]) -> pb.Operations:
             for workload_id in ids:
-                self.cluster.workload(workload_id)
+                self.cluster.workloads.get(workload_id)
             views = await begin(pairs, records)
             return pb.Operations(operations=[writing.operation(self.cluster, view) for view in views])
 
@@ -145,13 +145,13 @@ class WorkloadMethods(Methods):
 
     async def PauseWorkload(self, request: pb.PauseWorkloadRequest, call: Call) -> pb.PauseWorkloadResponse:
         """Freeze its processes."""
-        place = self.cluster.instance(request.workload_id)
+        place = self.cluster.workloads.place(request.workload_id)
         await place.engine.pause(place.workload_id, place.generation)
         return pb.PauseWorkloadResponse()
 
     async def ResumeWorkload(self, request: pb.ResumeWorkloadRequest, call: Call) -> pb.ResumeWorkloadResponse:
         """Thaw them."""
-        place = self.cluster.instance(request.workload_id)
+        place = self.cluster.workloads.place(request.workload_id)
         await place.engine.resume(place.workload_id, place.generation)
         return pb.ResumeWorkloadResponse()
 
@@ -160,7 +160,7 @@ class WorkloadMethods(Methods):
         cluster = self.cluster
 
         async def begin(operation_id: str, records: Sequence[Record]) -> OperationView:
-            workload = cluster.workload(request.workload_id)
+            workload = cluster.workloads.get(request.workload_id)
             differences = reading.vector(cluster, "request", request.request, is_signed=True)
             changes = reading.plugin_payloads(cluster, "resources", request.resources)
             if not request.request and not changes:
@@ -220,12 +220,12 @@ class WorkloadMethods(Methods):
 
         return await self.operation(call, request, begin)
 
-    def _to_replace(self, request: pb.ReplaceWorkloadsRequest) -> list[Workload]:
+    def _to_replace(self, request: pb.ReplaceWorkloadsRequest) -> Sequence[Workload]:
         if bool(request.workload_ids) == bool(request.app):
             raise Rejected("workload_ids, app: name either workloads or an app")
         if request.workload_ids:
-            return [self.cluster.workload(one) for one in reading.ids("workload_ids", request.workload_ids)]
-        found = self.cluster.list_workloads(app=request.app, entrypoint=request.entrypoint)
+            return [self.cluster.workloads.get(one) for one in reading.ids("workload_ids", request.workload_ids)]
+        found = self.cluster.workloads.list(app=request.app, entrypoint=request.entrypoint)
         if not found:
             raise Conflict(f"app: {request.app[:100]!r} has no workloads")
         return found
@@ -256,7 +256,7 @@ class WorkloadMethods(Methods):
         reading.few("statuses", request.statuses)
         said = []
         for given in request.statuses:
-            workload = self.cluster.workload(given.workload_id)
+            workload = self.cluster.workloads.get(given.workload_id)
             if len(given.extension) > _EXTENSION_BYTES_MAX:
                 raise Rejected(f"extension: {len(given.extension)} bytes are more than {_EXTENSION_BYTES_MAX}")
             status = WorkloadStatus(
@@ -267,11 +267,11 @@ class WorkloadMethods(Methods):
                 extension=given.extension,
                 app=given.app or workload.spec.app,
                 entrypoint=given.entrypoint or workload.spec.entrypoint,
-                node_id=given.node_id or self.cluster.node_of(workload),
+                node_id=given.node_id or self.cluster.workloads.node_of(workload),
             )
             said.append((status, reading.whole("ttl_ns", given.ttl_ns)))
         for status, ttl_ns in said:
-            self.cluster.set_status(status, ttl_ns)
+            self.cluster.workloads.set_status(status, ttl_ns)
         return pb.SetWorkloadStatusesResponse()
 
     async def GetWorkloadStatuses(
