@@ -146,12 +146,13 @@ class Nodes:
         engine = self._engine_for(node_id, endpoint)
         try:
             info = await engine.info()
+            self._pools.check(pool)
             self._check_new(node_id)
-        except (EngineError, Conflict):
+            if supply is not None:
+                capacity, resources = supply(info)
+        except BaseException:
             await engine.close()
             raise
-        if supply is not None:
-            capacity, resources = supply(info)
         joined = NodeJoined(
             node_id=node_id,
             capacity=capacity or {},
