@@ -198,7 +198,8 @@ class State:
             return False
         if last is not self.operations[operation_id] or not self.is_answered(operation_id, "done"):
             return True
-        if self.answers[operation_id][-1].outcome != "done":
+        outcomes = [answer.outcome for answer in self.answers[operation_id]]
+        if outcomes[-1] != "done" or outcomes.count("done") > 1:
             return False
         about = {operation_id, getattr(event, "workload_id", ""), getattr(event, "node_id", "")}
         said = [command for command in self.commands if isinstance(command, PublishResult)]
