@@ -50,6 +50,8 @@ class PendingQueue:
     def __init__(self, dimension_count: int, key: QueueKey = by_priority) -> None:
         self._key = key
         self._waiting: dict[int, list[_Entry]] = {}
+        self._dropped: dict[int, set[tuple[int, int]]] = {}
+        """By class, the places of entries that are still there although their workloads left from the middle."""
         self._classes: dict[int, RequestClass] = {}
         self.ready: list[tuple[int, int, int]] = []
         """A heap of classes that have not been refused, by the place of their first workload. For reading only."""
@@ -73,9 +75,13 @@ class PendingQueue:
         if waiting is None:
             self._waiting[class_id] = waiting = [entry]
             self._classes[class_id] = request_class
+        elif self._dropped and (rank, sequence) in self._dropped.get(
+            class_id, ()
+        ):  # back before its entry was swept out
+            self._dropped[class_id].remove((rank, sequence))
         else:
             heapq.heappush(waiting, entry)
-        if waiting[0] is entry:
+        if waiting[0] == entry:
             slot = self._slot_of.get(class_id)
             if slot is None:
                 heapq.heappush(self.ready, (rank, sequence, class_id))
@@ -88,12 +94,14 @@ class PendingQueue:
         request_class = self._classes[class_id]
         request_class.queued -= 1
         waiting = self._waiting[class_id]
+        self._dropped.setdefault(class_id, set()).add(self._key(workload))
         if not request_class.queued:
             waiting.clear()
             self._first(class_id)
         elif len(waiting) > 2 * request_class.queued + _DEAD_ENTRIES_MAX:
-            waiting[:] = [entry for entry in waiting if entry[2].state is State.QUEUED]
+            waiting[:] = self._alive(class_id)
             heapq.heapify(waiting)
+            del self._dropped[class_id]
         if request_class.gang and class_id in self._slot_of:
             self._make_ready(class_id)  # without this copy there may be room for the others
 
@@ -117,26 +125,33 @@ class PendingQueue:
 
     def workloads(self) -> Iterator[Workload]:
         """All queued workloads, by class and within it in queue order."""
-        for waiting in self._waiting.values():
-            for _, _, workload in sorted(waiting, key=lambda entry: entry[:2]):
-                if workload.state is State.QUEUED:
-                    yield workload
+        for class_id in self._waiting:
+            for _, _, workload in sorted(self._alive(class_id)):
+                yield workload
 
     def members(self, request_class: RequestClass) -> list[Workload]:
         """The queued workloads of a class that has some, in queue order."""
-        entries = [entry for entry in self._waiting[request_class.class_id] if entry[2].state is State.QUEUED]
-        return [workload for _, _, workload in sorted(entries, key=lambda entry: entry[:2])]
+        return [workload for _, _, workload in sorted(self._alive(request_class.class_id))]
+
+    def _alive(self, class_id: int) -> list[_Entry]:
+        """The entries of a class whose workloads wait, in no order."""
+        dropped = self._dropped.get(class_id, ())
+        return [entry for entry in self._waiting[class_id] if entry[2].state is _QUEUED and entry[:2] not in dropped]
 
     def _first(self, class_id: int) -> _Entry | None:
         """The first entry of a class that is still queued; None, and the class is forgotten, when nothing is left."""
         waiting = self._waiting.get(class_id)
         if waiting is None:
             return None
-        while waiting and waiting[0][2].state is not _QUEUED:
-            heapq.heappop(waiting)
+        dropped = self._dropped.get(class_id)
+        while waiting and (waiting[0][2].state is not _QUEUED or (dropped and waiting[0][:2] in dropped)):
+            gone = heapq.heappop(waiting)
+            if dropped:
+                dropped.discard(gone[:2])
         if waiting:
             return waiting[0]
         del self._waiting[class_id], self._classes[class_id]
+        self._dropped.pop(class_id, None)
         if class_id in self._slot_of:
             self._free_slot(class_id)
         return None

@@ -12,6 +12,7 @@ from scheduler.events import (
     RemovalRequested,
     WorkloadExited,
 )
+from scheduler.lifecycle import State
 from scheduler.testing.harness import placements
 
 
@@ -45,6 +46,24 @@ def test_the_copies_of_one_class_stay_in_order_when_one_in_the_middle_is_removed
     h.remove("w0")
     h.remove("w2")
     assert order(h.join("n", cpu=9, memory=9)) == ["w1", "w3"]
+
+
+@pytest.mark.parametrize("is_same_class", [True, False])
+def test_a_workload_that_left_from_the_middle_and_came_back_waits_once(is_same_class: bool) -> None:
+    h = harness()
+    for number in range(3):
+        h.submit(f"w{number}", 1, 1)
+    h.submit("other", 2, 2)
+    queue, workload = h.core.queue, h.core.workloads["w1"]
+    workload.state = State.STARTING
+    queue.drop(workload)
+    workload.state = State.QUEUED
+    if not is_same_class:
+        workload.class_id = h.core.workloads["other"].class_id
+    queue.push(workload, h.core.planner.classes.by_id[workload.class_id])
+    waiting = [one.workload_id for one in queue.workloads()]
+    assert waiting == (["w0", "w1", "w2", "other"] if is_same_class else ["w0", "w2", "w1", "other"])
+    assert queue.demand() == ([5, 5] if is_same_class else [6, 6])
 
 
 def test_a_later_workload_of_higher_priority_overtakes_within_a_blocked_class() -> None:
