@@ -39,7 +39,6 @@ from scheduler.ports import ResourcePlugin
 from scheduler.preemption import Preemption
 from scheduler.reallocs import ReallocEvents
 from scheduler.replacements import ReplacementEvents
-from scheduler.request_classes import RequestClass
 from scheduler.reservations import Reserved
 from scheduler.state import CoreState, Handlers
 from scheduler.strategies import StrategyError, total_capacity
@@ -230,9 +229,9 @@ class Core:
             self._schedule()
             return
         if state.deployments:
-            state.deployments.sort(key=lambda asked: -asked[0].spec.priority)
-            for event, request_class in state.deployments:
-                self._deploy(event, request_class)
+            state.deployments.sort(key=lambda event: -event.spec.priority)
+            for event in state.deployments:
+                self._deploy(event)
             state.deployments.clear()
             if self.ledger.has_news:
                 self._schedule()
@@ -251,18 +250,19 @@ class Core:
     def _on_deployment_requested(self, event: DeploymentRequested) -> None:
         spec = event.spec
         try:
-            request_class = self._deployments.check(event)
+            self._deployments.check(event)
             self.state.check_id(spec.workload_id)
         except ValueError as error:
             self.state.results.refuse(spec.workload_id, str(error), spec.operation_id)
             return
         if self.state.results.open(spec.operation_id, "deploy", 1):
-            self.state.deployments.append((event, request_class))
+            self.state.deployments.append(event)
 
-    def _deploy(self, event: DeploymentRequested, request_class: RequestClass) -> None:
+    def _deploy(self, event: DeploymentRequested) -> None:
         """Plan a deployment and commit the plan, or answer why not."""
         spec, state = event.spec, self.state
         self.counters.decisions += 1
+        request_class = state.admit(spec)  # now: reservations may have come or gone since it was asked for
         try:
             shares = self._deployments.plan(event, request_class)
             ids = [f"{spec.workload_id}/{copy}" for copy in range(int(shares.counts.sum()))]

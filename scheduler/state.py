@@ -86,7 +86,7 @@ class CoreState:
         """The place in the queue of the next workload that is submitted."""
         self.impatient: list[Workload] = []
         """Submitted in this step, and to be rejected if they are not placed in it."""
-        self.deployments: list[tuple[DeploymentRequested, RequestClass]] = []
+        self.deployments: list[DeploymentRequested] = []
         """Asked for in this step, to be placed in it or rejected."""
         self.queue_config = config.queue
         self._take_discipline(make_discipline(config.queue.name, config.queue.params, config.dimensions))

@@ -164,6 +164,13 @@ def test_deployments_plans_and_capacities_keep_off() -> None:
     assert h.core.plan(wanted("q", "a", 5, count=3)).nodes == ("n0", "n0", "n1")
 
 
+@pytest.mark.parametrize("end", [ReservationCancelled(reservation_id="r"), NodeRemoved(node_id="n0"), TimerFired()])
+def test_a_deployment_sees_the_reservations_that_are_left_at_the_end_of_its_step(end: Any) -> None:
+    h = world(3, reserve("n0", end_s=5))
+    commands = h.step(DeploymentRequested(spec=wanted("d", "b", 5, count=2)), end, at_ns=5 * SECOND_NS)
+    assert len(placements(commands)) == 2
+
+
 def test_nobody_preempts_on_the_nodes_of_another() -> None:
     h = world(1, reserve("n0"))
     h.step(wanted("mine", "a"))
