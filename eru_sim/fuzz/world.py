@@ -391,6 +391,9 @@ class World:
             instance = self.machines.instances.get(key)
             if key[0] in self.state.work or instance is None or instance.state != "running":
                 return []
+            left = self.state.left_running.get(key[0])
+            if left is None or not _asks_alike(left[0].spec, adopted.spec):
+                return []  # it was changed between then and when it was left
             spec = msgspec.structs.replace(adopted.spec, operation_id=operation_id)
             return [msgspec.structs.replace(adopted, spec=spec)]
         self.foreign.add(spec.workload_id)
@@ -447,3 +450,7 @@ class World:
                 drain_ns=int(before * SECOND_NS),
             )
         ]
+
+
+def _asks_alike(one: WorkloadsSubmitted, other: WorkloadsSubmitted) -> bool:
+    return (one.request, one.payloads) == (other.request, other.payloads)

@@ -71,6 +71,7 @@ class Update(msgspec.Struct, kw_only=True):
     revision: int
     spec: WorkloadsSubmitted
     held: Holding
+    args: dict[str, Any]
     told_ns: int
 
 

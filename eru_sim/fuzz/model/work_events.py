@@ -270,7 +270,9 @@ class WorkEvents:
         require(self.state.open(event, event.operation_id), f"operation {event.operation_id} is taken", name)
         assert work.held is not None
         before = work.held
-        work.update = Update(revision=revision, spec=work.spec, held=before, told_ns=self.state.at_ns)
+        work.update = Update(
+            revision=revision, spec=work.spec, held=before, args=work.args, told_ns=self.state.at_ns
+        )
         work.revision = revision
         work.spec = changed(work.spec, event.request, event.payloads or {})
         self.state.give(work, told, is_new=True)
@@ -295,7 +297,8 @@ class WorkEvents:
         if work is not None:
             assert work.update is not None
             program = (work.spec.image, work.spec.template)
-            work.spec, work.held, work.update = work.update.spec, work.update.held, None
+            work.spec, work.held, work.args = work.update.spec, work.update.held, work.update.args
+            work.update = None
             self.state.run_as(work, program)
 
     def _replace_requested(self, event: ReplaceRequested) -> None:
