@@ -31,13 +31,21 @@ class Gangs:
 
     def scatter(self, left: Workload) -> None:
         """A copy has left its node, or must: have all others stopped."""
+        self.wait_for(left)
         for member in self.members(left.spec):
             if member is left:
                 continue
             if member.state in (State.STARTING, State.RUNNING):
-                self.state.evict(member)
+                self.state.stop_to_move(member)
             elif member.state is State.STOPPING and member.stop_reason == "replace":
                 member.stop_reason = "evict"
+
+    def wait_for(self, left: Workload) -> None:
+        """A copy has left its node, or must: those that are in the queue wait for it."""
+        for member in self.members(left.spec):
+            if member is not left and member.state is State.QUEUED and member.workload_id not in self.gathering:
+                self.state.queue.drop(member)
+                self.gathering[member.workload_id] = member
 
     def come_back(self, workload: Workload) -> None:
         """A copy is queued again: have the others come too, and all wait for each other."""

@@ -89,7 +89,7 @@ class PendingQueue:
                 self._heads[slot] = rank, sequence
 
     def drop(self, workload: Workload) -> None:
-        """A workload, wherever it stands, leaves the queue; its state must have changed already."""
+        """A workload, wherever it stands, leaves the queue."""
         class_id = workload.class_id
         request_class = self._classes[class_id]
         request_class.queued -= 1

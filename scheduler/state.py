@@ -429,6 +429,12 @@ class CoreState:
 
     def evict(self, workload: Workload) -> None:
         """Have a starting or running workload stopped, to be placed elsewhere."""
+        self.stop_to_move(workload)
+        if workload.spec.gang:
+            self.gangs.wait_for(workload)
+
+    def stop_to_move(self, workload: Workload) -> None:
+        """`evict` of one copy of a gang, of which the others know already."""
         self.move(workload, Trigger.STOP_ASKED)
         workload.stop_reason = "evict"
         self.command_stop(workload)

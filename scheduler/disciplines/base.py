@@ -30,7 +30,7 @@ class Queue(Protocol):
         """Add a queued workload."""
 
     def drop(self, workload: Workload) -> None:
-        """A workload leaves the queue, not because it has been placed; its state must have changed already."""
+        """A workload, wherever it stands, leaves the queue, not because it has been placed."""
 
     def demand(self) -> list[int]:
         """What all queued workloads ask for together, by dimension."""

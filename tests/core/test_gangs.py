@@ -12,6 +12,8 @@ from scheduler.events import (
     NodeLost,
     NodeReturned,
     RemovalRequested,
+    StartRequested,
+    StopRequested,
     TimerFired,
     WorkloadExited,
     WorkloadStopped,
@@ -153,3 +155,20 @@ def test_a_timeout_without_a_gang_is_refused() -> None:
     h = harness()
     for fields in ({"gang_timeout_ns": 5}, {"gang": True, "gang_timeout_ns": 0}):
         assert details(h.submit("w", 1, 1, **fields))[0].startswith("gang_timeout_ns: ")
+
+
+@pytest.mark.parametrize("discipline", DISCIPLINES)
+def test_copies_in_the_queue_wait_for_one_that_has_to_leave_its_node(discipline: str) -> None:
+    h = with_nodes((4, 9), queue=QueueConfig(discipline))
+    gang(h, 2, on_start_failure="elsewhere")
+    h.started("g/1")
+    h.step(StopRequested(workload_id="g/1"))
+    h.stopped("g/1")
+    start_failed(h, "g/0")
+    h.fire_timers()
+    assert states(h, 2) == ["queued", "stopped"]
+    h.step(StartRequested(workload_id="g/1"))
+    h.step(NodeDrainRequested(node_id="n0"))
+    assert states(h, 2) == ["queued", "stopping"]
+    assert placements(h.join("n1", cpu=4, memory=9)) == {}
+    assert placements(h.stopped("g/1")) == {"g/0": "n1", "g/1": "n1"}
