@@ -270,9 +270,7 @@ class WorkEvents:
         require(self.state.open(event, event.operation_id), f"operation {event.operation_id} is taken", name)
         assert work.held is not None
         before = work.held
-        work.update = Update(
-            revision=revision, spec=work.spec, held=before, args=work.args, told_ns=self.state.at_ns
-        )
+        work.update = Update(revision=revision, spec=work.spec, held=before, args=work.args, told_ns=self.state.at_ns)
         work.revision = revision
         work.spec = changed(work.spec, event.request, event.payloads or {})
         self.state.give(work, told, is_new=True)
