@@ -141,16 +141,11 @@ class Profile:
 
     def start(self, row: NodeIndex, run_ns: int, request: Sequence[int]) -> None:
         """So much has just been placed."""
-        if self._is_known[row]:
-            self._take(row, self._now_ns, min(self._now_ns + run_ns, NEVER_NS), request)
-            return
         self._touch(row)
-        self._floors.clear()  # one more row to wait for
-        end_ns = min(self._now_ns + max(run_ns, 1), NEVER_NS)
-        self._reserve_times(2)
-        free = self._state.ledger.free[:, row]
-        self._free[row, 0], self._free[row, 1] = free, free + np.array(request, dtype=np.int64)
-        self._times[row, 1], self._lengths[row], self._is_known[row] = end_ns, 2, True
+        if not self._is_known[row]:
+            self._is_known[row] = True
+            self._floors.clear()  # one more row to wait for
+        self._take(row, self._now_ns, min(self._now_ns + max(run_ns, 1), NEVER_NS), request)
 
     def reserve(self, request_class: RequestClass, run_ns: int, count: int) -> None:
         """Reserve for all copies at the earliest instant, on the lowest rows; nothing where they never fit."""

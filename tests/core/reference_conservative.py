@@ -124,6 +124,7 @@ class _Profile:
         assert state.ends is not None
         self.now_ns = state.at_ns
         self._state = state
+        self._free = state.ledger.free.copy()
         self._rows: dict[NodeIndex, _Row] = {}
         """The rows on which something will change; on the others all stays as it is now."""
         self._allowed: dict[int, Int64Array] = {}
@@ -133,7 +134,7 @@ class _Profile:
     def _row(self, row: NodeIndex) -> _Row:
         found = self._rows.get(row)
         if found is None:
-            found = self._rows[row] = _Row(self.now_ns, self._state.ledger.free[:, row].tolist())
+            found = self._rows[row] = _Row(self.now_ns, self._free[:, row].tolist())
         return found
 
     def _allowed_rows(self, request_class: RequestClass) -> Int64Array:
@@ -162,11 +163,7 @@ class _Profile:
 
     def start(self, row: NodeIndex, run_ns: int, amounts: Amounts) -> None:
         """So much has just been placed."""
-        known = self._rows.get(row)
-        if known is not None:
-            known.take(self.now_ns, min(self.now_ns + run_ns, NEVER_NS), amounts)
-        else:
-            self._row(row).add(min(self.now_ns + max(run_ns, 1), NEVER_NS), amounts)
+        self._row(row).take(self.now_ns, min(self.now_ns + max(run_ns, 1), NEVER_NS), amounts)
 
     def reserve(self, request_class: RequestClass, run_ns: int, count: int) -> None:
         """Reserve for all copies at the earliest instant, on the lowest rows; nothing where they never fit."""

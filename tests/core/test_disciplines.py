@@ -177,6 +177,11 @@ def test_conservative_on_many_nodes() -> None:
     assert found == {"a": 0, "b": 0, "one": 10, "two": 20, "c": 25}
 
 
+def test_conservative_counts_each_copy_of_a_gang_once() -> None:
+    jobs = [exact("g", 0, 10, 2, count=2, gang=True), exact("b", 0, 10, 4)]
+    assert schedule(queued("conservative"), jobs, nodes=((8, 9),)) == {"g/0": 0, "g/1": 0, "b": 0}
+
+
 # -- slow references ----------------------------------------------------------------------------------------------
 
 JOBS = st.lists(

@@ -45,10 +45,17 @@ def test_instances_that_the_model_once_thought_changed(seed: int) -> None:
     _require_clean(seed)
 
 
-@pytest.mark.parametrize("seed", [5438, 5560, 5568, 7147])
+@pytest.mark.parametrize("seed", [7336, 7502, 7674])
+def test_replacements_that_the_model_once_took_for_others(seed: int) -> None:
+    """Several of one workload at once: one in which a part has failed begins nobody new."""
+    _require_clean(seed)
+
+
+@pytest.mark.parametrize("seed", [5438, 5560, 5568, 7147, 7154])
 def test_what_the_core_once_did_wrong(seed: int) -> None:
     """A deployment beside the end of a reservation; a gang that did not wait; a preemptor that was queued twice, or
-    that was placed on its node although its tenant had come to its maximum meanwhile.
+    that was placed on its node although its tenant had come to its maximum meanwhile; copies of a gang on one node that
+    conservative backfilling counted twice.
     """
     _require_clean(seed)
 

@@ -68,6 +68,7 @@ class Answers:
         if rollout is not None:
             require(subject in rollout.left, f"{operation_id}: nobody asked for {subject}", subject)
             del rollout.left[subject]
+            rollout.has_failed |= subject in rollout.begun and outcome != "replaced"
             work = self.state.work.get(subject)
             if work is not None and work.rollout == operation_id:
                 work.rollout = ""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from eru_sim.fuzz.model.answers import Answers
 from eru_sim.fuzz.model.fitting import could_start, shortage
 from eru_sim.fuzz.model.holdings import holding_of
-from eru_sim.fuzz.model.records import Violation, Work, require
+from eru_sim.fuzz.model.records import Rollout, Violation, Work, require
 from eru_sim.fuzz.model.state import State
 from scheduler.commands import AnyCommand, RemapWorkload, StartWorkload, StopWorkload, UpdateWorkload
 
@@ -141,15 +141,20 @@ class Commanded:
             work.successor = work.previous
             work.goes_back = False
         else:
-            rollout = next((r for r in self.state.rollouts.values() if r.is_next(name)), None)
-            if rollout is None:
-                raise Violation(f"{name} is replaced, for which nobody has asked", name)
+            turns = [rollout for rollout in self.state.rollouts.values() if rollout.is_next(name)]
+            require(bool(turns), f"{name} is replaced, for which nobody has asked", name)
+            rollout = min(turns, key=lambda rollout: (self._is_refused_in(rollout, name), rollout.asked))
             event = rollout.event
             rollout.begun[name] = None
             work.rollout, work.gate_ns = event.operation_id, -1
             work.previous = (work.spec.image, work.spec.template)
             work.successor = (event.image, event.template or work.spec.template)
         work.state, work.reason = "stopping", "replace"
+
+    def _is_refused_in(self, rollout: Rollout, name: str) -> bool:
+        """Whether a workload is refused by a replacement in this batch: then it is more likely another's part."""
+        answers = self.state.answers.get(rollout.event.operation_id, ())
+        return any((answer.subject, answer.outcome) == (name, "refused") for answer in answers)
 
     def _preempt(self, work: Work) -> None:
         """A victim: of somebody more important who waits, and within the budgets."""

@@ -145,21 +145,23 @@ class Reservation(msgspec.Struct, kw_only=True):
 
 
 class Rollout(msgspec.Struct, kw_only=True):
-    """A replacement: who has not been answered for.
+    """A replacement: who has not been answered for. ``asked`` counts those asked for before it.
 
-    Of those in ``doubt`` nobody can tell from outside whether they were meant: they were placed in the same batch.
+    Where a part has failed, nobody new is begun. Of those in ``doubt`` nobody can tell from outside whether they were meant: they were placed in the same batch.
     """
 
     event: ReplaceRequested
+    asked: int
     left: dict[str, None]
     begun: dict[str, None] = {}
     doubt: frozenset[str] = frozenset()
+    has_failed: bool = False
 
     def is_next(self, name: str) -> bool:
         """Whether it is the workload's turn: fewer than a step are being replaced, and nobody comes before it."""
         waiting = [other for other in self.left if other not in self.begun]
         turns = [other for other in waiting if other == name or other not in self.doubt]
-        return turns[:1] == [name] and len(self.left) - len(waiting) < self.event.step
+        return not self.has_failed and turns[:1] == [name] and len(self.left) - len(waiting) < self.event.step
 
 
 class Operation(msgspec.Struct, kw_only=True):

@@ -41,6 +41,7 @@ class State:
         self.reservations: dict[str, Reservation] = {}
         """Those that are not over."""
         self.rollouts: dict[str, Rollout] = {}
+        self.asked = 0
         self.operations: dict[str, Operation] = {}
         self.budgets: dict[tuple[str, str], int] = {}
         self.ended: Counter[str] = Counter()

@@ -316,7 +316,8 @@ class WorkEvents:
         if is_nobody or not event.image or event.step < 1 or not event.operation_id:
             self.state.refuse(event, event.operation_id)
         elif self.state.open(event, event.operation_id, None if doubt else len(set(ids))):
-            rollout = Rollout(event=event, left=dict.fromkeys(ids), doubt=doubt)
+            rollout = Rollout(event=event, asked=self.state.asked, left=dict.fromkeys(ids), doubt=doubt)
+            self.state.asked += 1
             operation = self.state.operations[event.operation_id]
             if operation.then is not None:
                 operation.then.rollout = rollout
