@@ -4,8 +4,8 @@ Theory of operation. After a scheduling pass, each queued workload that may pree
 which it would fit if work of lower priority went. The victims are stopped and queued again, and the node is
 *nominated*: until it has taken the preemptor, nobody else is placed there. Each pass begins with the nominated nodes. A
 nomination lapses when the preemptor has ended or was placed elsewhere, when the node takes no work any more, when the
-queue's discipline would not let it be placed any more (its tenant has grown to its maximum meanwhile), or when the
-victims are gone and it still does not fit.
+preemptor's tenant has grown to its maximum meanwhile, or when the victims are gone and it still does not fit. That a
+victim may come before the preemptor in the queue, as in one that knows no priorities, changes nothing.
 
 On a node, everything of lower priority is a candidate that its disruption budget allows to go; from the highest
 priority and the earliest submission on, each stays that can stay beside the preemptor, so no victim is stopped for
@@ -94,7 +94,7 @@ class Preemption:
             if node.state is NodeState.READY and not are_gone and row not in self.state.ledger.freed_rows:
                 continue
             self.state.nominate(workload, NO_ROW)
-            if node.state is not NodeState.READY or self.state.discipline.excuse(self.state, workload):
+            if node.state is not NodeState.READY or self.state.discipline.limit(self.state, workload):
                 continue
             rows = np.array([row], dtype=np.int64)
             if self.placer.try_place(workload, self.placer.class_of(workload), rows):

@@ -62,6 +62,10 @@ class Discipline(ABC):
     def run(self, placer: Placer) -> None:
         """Place what may start now. Called when a scheduling pass is due; must end with nothing left to place."""
 
+    def limit(self, state: CoreState, workload: Workload) -> str:
+        """The limit that keeps a queued workload waiting whatever is free; "" where there is none."""
+        return ""
+
     def excuse(self, state: CoreState, workload: Workload) -> str:
         """Why a queued workload may have to wait although it would fit now; "" where there is no such reason."""
-        return ""
+        return self.limit(state, workload)

@@ -171,7 +171,7 @@ class _Sharing(Discipline):
     def _share(self, held: Sequence[int], total: Sequence[int]) -> float:
         """The share of what there is that somebody has who holds that much."""
 
-    def excuse(self, state: CoreState, workload: Workload) -> str:
+    def limit(self, state: CoreState, workload: Workload) -> str:
         """The maximum that keeps the workload waiting, if one does."""
         tenant = workload.spec.tenant
         waiting = self.queue.by_tenant[tenant]

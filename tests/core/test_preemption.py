@@ -121,6 +121,25 @@ def test_what_is_left_beside_the_preemptor_is_open_again() -> None:
     assert placements(h.stopped("a")) == {"p": "n0", "small": "n0"}
 
 
+@pytest.mark.parametrize("discipline", ["fcfs", "easy", "conservative", "priority"])
+def test_the_preemptor_is_placed_though_its_victim_came_first(discipline: str) -> None:
+    h = with_nodes((4, 9), queue=QueueConfig(discipline))
+    running(h, ("first", 4, 0))
+    assert preempt(h) == {"first"}
+    assert placements(h.stopped("first")) == {"p": "n0"}
+    assert h.state_of("first") == "queued"
+
+
+def test_nobody_is_placed_beyond_the_maximum_of_a_tenant_on_a_node_that_is_held() -> None:
+    h = with_nodes((4, 9), (3, 9), queue=QueueConfig("drf", {"maximum": {"a": {"cpu": 4}}}))
+    running(h, ("victim", 4, 0))
+    assert stops(h.submit("p", 4, 1, priority=5, preempts=True, tenant="a")) == {("victim", 1): "preempt"}
+    assert placements(h.submit("q", 3, 1, priority=1, tenant="a")) == {"q": "n1"}
+    h.stopped("victim")
+    assert h.state_of("p") == "queued"
+    assert h.core.cluster.nominated == {}
+
+
 @pytest.mark.parametrize("why", ["removed", "cordoned", "lost", "elsewhere"])
 def test_a_nomination_lapses(why: str) -> None:
     h = with_nodes((4, 9))

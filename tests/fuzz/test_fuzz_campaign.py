@@ -51,11 +51,11 @@ def test_replacements_that_the_model_once_took_for_others(seed: int) -> None:
     _require_clean(seed)
 
 
-@pytest.mark.parametrize("seed", [5438, 5560, 5568, 7147, 7154])
+@pytest.mark.parametrize("seed", [5438, 5560, 5568, 7147, 7154, 8682])
 def test_what_the_core_once_did_wrong(seed: int) -> None:
     """A deployment beside the end of a reservation; a gang that did not wait; a preemptor that was queued twice, or
     that was placed on its node although its tenant had come to its maximum meanwhile; copies of a gang on one node that
-    conservative backfilling counted twice.
+    conservative backfilling counted twice; a preemptor that lost its node to its victim, again and again.
     """
     _require_clean(seed)
 

@@ -147,7 +147,8 @@ class Reservation(msgspec.Struct, kw_only=True):
 class Rollout(msgspec.Struct, kw_only=True):
     """A replacement: who has not been answered for. ``asked`` counts those asked for before it.
 
-    Where a part has failed, nobody new is begun. Of those in ``doubt`` nobody can tell from outside whether they were meant: they were placed in the same batch.
+    Where a part has failed, nobody new is begun. Of those in ``doubt`` nobody can tell from outside whether they were
+    meant: they were placed in the same batch.
     """
 
     event: ReplaceRequested
