@@ -51,6 +51,12 @@ def test_replacements_that_the_model_once_took_for_others(seed: int) -> None:
     _require_clean(seed)
 
 
+@pytest.mark.parametrize("seed", [10173, 10184])
+def test_what_the_model_once_forgot(seed: int) -> None:
+    """Who takes the name of one rejected in the same batch; the nodes that one of a gang, which has ended, avoided."""
+    _require_clean(seed)
+
+
 @pytest.mark.parametrize("seed", [5438, 5560, 5568, 7147, 7154, 8682])
 def test_what_the_core_once_did_wrong(seed: int) -> None:
     """A deployment beside the end of a reservation; a gang that did not wait; a preemptor that was queued twice, or

@@ -31,7 +31,7 @@ import structlog
 from backends.real.service.auth import Authenticator
 from backends.real.service.errors import CallError, Status, detail
 from backends.real.service.limits import OpenCalls, TokenBuckets
-from backends.real.service.streams import closing
+from backends.real.service.streams import Feed, closing
 
 _log = structlog.get_logger("service")
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -103,6 +103,11 @@ class Call:
         if self.ended_by is None and self._task is not None:
             self.ended_by = error
             self._task.cancel()
+
+    def watch(self, limit: int) -> Feed[Any]:
+        """From now on it goes on until somebody ends it; what it is to be told may be queued up to the limit."""
+        self.is_watch = True
+        return Feed(limit, self.cut)
 
     def allow(self, seconds: float, error: CallError) -> None:
         """Have it end with that error unless it goes on within so many seconds, 0 for any number."""

@@ -1,15 +1,17 @@
-"""Streams: feeds, which bound what watchers have not read yet, and iterators that are closed in time."""
+"""Streams: feeds, which bound what watchers have not read yet, and iterators that are merged, and closed in time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import Generic, TypeVar
 
 from backends.real.service.errors import CallError, Status
 
 T = TypeVar("T")
+
+_BUFFERED = 64
 
 
 class Feed(Generic[T]):
@@ -73,3 +75,37 @@ class closing(Generic[T]):
         close = getattr(self._iterator, "aclose", None)
         if close is not None:
             await close()
+
+
+async def merged(sources: Iterable[AsyncIterator[T]], at_once: int) -> AsyncGenerator[T, None]:
+    """Yield what several sources yield, as it comes, so many of them at a time.
+
+    The first error of one ends them all, and is raised after what was queued. Whoever stops listening stops them.
+    """
+    queue: asyncio.Queue[T | None] = asyncio.Queue(_BUFFERED)
+    waiting = iter(sources)
+
+    async def work() -> None:
+        for source in waiting:
+            async with closing(source):
+                async for item in source:
+                    await queue.put(item)
+
+    async def run() -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(at_once):
+                    group.create_task(work())
+        except ExceptionGroup as group_of_one:
+            await queue.put(None)
+            raise group_of_one.exceptions[0] from None
+        await queue.put(None)
+
+    runner = asyncio.create_task(run())
+    try:
+        while (item := await queue.get()) is not None:
+            yield item
+        await runner
+    finally:
+        runner.cancel()
+        await asyncio.gather(runner, return_exceptions=True)

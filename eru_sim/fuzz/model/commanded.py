@@ -73,6 +73,7 @@ class Commanded:
         name = work.workload_id
         for member in self.state.gang(work.spec) if work.spec.gang else ():
             require(not member.is_coming, f"{name} is placed, but {member.workload_id} of its gang is to come", name)
+            work.avoided |= member.avoided  # and goes on to when that one has ended
         is_deployed = work.spec.workload_id in self.state.deployments
         why = "there is no such node" if node is None else could_start(self.state, work, node, in_order=not is_deployed)
         if why:

@@ -99,6 +99,7 @@ class State:
         """A workload ends."""
         self.leave(work)
         del self.work[work.workload_id]
+        self.impatient.pop(work.workload_id, None)
         self.ended[how] += 1
 
     def leave(self, work: Work, *, fence: bool = False) -> None:

@@ -13,18 +13,16 @@ from backends.real.driver import DriverStopped, Overloaded
 from backends.real.engines.base import EngineError
 from backends.real.errors import Conflict, Missing, Rejected
 from backends.real.operations import Result
-from backends.real.service.calls import Call
 from backends.real.service.corerpc.errors import WireError, number_of
 from backends.real.service.corerpc.resources import ResourceWire
 from backends.real.service.errors import CallError, Status
-from backends.real.service.streams import Feed, closing
+from backends.real.service.streams import merged
 from scheduler.events import AnyEvent
 from scheduler.ports import ExactPlugin
 
 T = TypeVar("T")
 
 _LETTER_OF = bytes(ord("a") + byte % 26 for byte in range(256))
-_BUFFERED = 64
 REFUSALS = (Rejected, Missing, Conflict, EngineError)
 """What the cluster says no with."""
 
@@ -85,40 +83,9 @@ class Context:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def feed(self, call: Call) -> Feed[Any]:
-        """A feed for a call that watches."""
-        call.is_watch = True
-        return Feed(self.options.feed_items, call.cut)
-
-    async def merged(self, sources: Iterable[AsyncIterator[T]], at_once: int = 0) -> AsyncGenerator[T, None]:
-        """Yield what several sources yield, as it comes, some of them at a time. Whoever stops listening stops them."""
-        queue: asyncio.Queue[T | None] = asyncio.Queue(_BUFFERED)
-        waiting = iter(sources)
-
-        async def work() -> None:
-            for source in waiting:
-                async with closing(source):
-                    async for item in source:
-                        await queue.put(item)
-
-        async def run() -> None:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(at_once or self.options.at_once):
-                        group.create_task(work())
-            except ExceptionGroup as group_of_one:
-                await queue.put(None)
-                raise group_of_one.exceptions[0] from None
-            await queue.put(None)
-
-        runner = asyncio.create_task(run())
-        try:
-            while (item := await queue.get()) is not None:
-                yield item
-            await runner
-        finally:
-            runner.cancel()
-            await asyncio.gather(runner, return_exceptions=True)
+    def merged(self, sources: Iterable[AsyncIterator[T]]) -> AsyncGenerator[T, None]:
+        """`streams.merged`, as many at a time as this wire does."""
+        return merged(sources, self.options.at_once)
 
 
 class Methods:

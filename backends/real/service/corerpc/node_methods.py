@@ -213,7 +213,7 @@ class NodeMethods(Methods):
 
     async def NodeStatusStream(self, request: pb.Empty, call: Call) -> AsyncIterator[pb.NodeStatusStreamMessage]:
         """Every change of a node's status, from now on."""
-        feed = self.context.feed(call)
+        feed = call.watch(self.context.options.feed_items)
         stop = self.cluster.liveness.listen(feed.offer)
         try:
             await call.begin()

@@ -18,7 +18,7 @@ from backends.real.service.corerpc.deploy import Deployment, read_deployment
 from backends.real.service.corerpc.errors import WireError
 from backends.real.service.corerpc.workload_methods import WorkloadMethods
 from backends.real.service.pb import corerpc_pb2 as pb
-from backends.real.service.streams import closing
+from backends.real.service.streams import closing, merged
 from backends.real.workloads import Place
 from scheduler.events import RemovalRequested
 
@@ -162,7 +162,7 @@ class Lambda:
             sources = [self._attached(workload_id, stdin) for workload_id in self._ids]
         else:
             sources = [self._followed(workload_id) for workload_id in self._ids]
-        return self._context.merged(sources, max(len(sources), 1))
+        return merged(sources, len(sources))
 
     async def _followed(self, workload_id: str) -> AsyncIterator[pb.AttachWorkloadMessage]:
         """One instance by its log, from the beginning."""

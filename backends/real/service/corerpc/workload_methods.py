@@ -125,7 +125,7 @@ class WorkloadMethods(Methods):
                 and request.nodename in ("", status.node_id)
             )
 
-        feed = self.context.feed(call)
+        feed = call.watch(self.context.options.feed_items)
         stop = self.cluster.statuses.listen(lambda change: is_asked(change) and feed.offer(change))
         try:
             await call.begin()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,15 +13,13 @@ from backends.real.requests import KEY_LENGTH_MAX, Asked, digest_of
 from backends.real.service.calls import Call
 from backends.real.service.eru_v1 import writing
 from backends.real.service.pb import eru_v1_pb2 as pb
-from backends.real.service.streams import Feed
+from backends.real.service.streams import merged
 from backends.real.shielding import shielded
 from backends.real.stores.base import Record
 
 T = TypeVar("T")
 Begin = Callable[[str, Sequence[Record]], Awaitable[OperationView]]
 """Asks for an operation of that id, with records to be written."""
-
-_BUFFERED = 64
 
 
 class EruOptions(NamedTuple):
@@ -117,32 +114,6 @@ class Methods:
 
     # -- streams ------------------------------------------------------------------------------------------------------
 
-    def feed(self, call: Call) -> Feed[Any]:
-        """A feed for a call that watches."""
-        call.is_watch = True
-        return Feed(self.options.feed_items, call.cut)
-
-    async def merged(self, sources: Iterable[AsyncIterator[T]]) -> AsyncGenerator[T, None]:
-        """Yield what several sources yield, as it comes, some of them at a time. Whoever stops listening stops them."""
-        queue: asyncio.Queue[T | None] = asyncio.Queue(_BUFFERED)
-        waiting = iter(sources)
-
-        async def work() -> None:
-            for source in waiting:
-                async for item in source:
-                    await queue.put(item)
-
-        async def run() -> None:
-            try:
-                await asyncio.gather(*(work() for _ in range(self.options.at_once)))
-            finally:
-                await queue.put(None)
-
-        runner = asyncio.create_task(run())
-        try:
-            while (item := await queue.get()) is not None:
-                yield item
-            await runner
-        finally:
-            runner.cancel()
-            await asyncio.gather(runner, return_exceptions=True)
+    def merged(self, sources: Iterable[AsyncIterator[T]]) -> AsyncGenerator[T, None]:
+        """`streams.merged`, as many at a time as this wire does."""
+        return merged(sources, self.options.at_once)

@@ -221,7 +221,7 @@ class NodeMethods(Methods):
 
     async def WatchNodes(self, request: pb.WatchNodesRequest, call: Call) -> AsyncIterator[pb.NodeStatus]:
         """Changes of that."""
-        feed = self.feed(call)
+        feed = call.watch(self.options.feed_items)
 
         def tell(status: NodeStatus) -> None:
             if request.pool in ("", status.pool):

@@ -287,7 +287,7 @@ class WorkloadMethods(Methods):
     ) -> AsyncIterator[pb.WorkloadStatusChange]:
         """Changes of that."""
         chosen = set(request.workload_ids)
-        feed = self.feed(call)
+        feed = call.watch(self.options.feed_items)
 
         def is_asked(status: WorkloadStatus) -> bool:
             return (
