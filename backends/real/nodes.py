@@ -204,9 +204,11 @@ class Nodes:
         taints: Sequence[str] | None = None,
         records: Sequence[Record] = (),
     ) -> NodeView:
-        """Change a node, all or nothing of what the core has to agree to; None leaves things as they are.
+        """Change a node; None leaves things as they are.
 
-        `Rejected` where the core refuses; `Unreachable` where a new endpoint does not answer.
+        Capacity and resources come first, then labels and taints, then the endpoint and ``records``: what the core
+        refuses, with `Rejected`, keeps what comes after it from happening. `Unreachable`, and nothing has happened,
+        where a new endpoint does not answer.
         """
         self.record(node_id)
         old = self._liveness.endpoints[node_id]

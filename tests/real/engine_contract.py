@@ -74,7 +74,7 @@ async def ended(engine: Engine, workload_id: str, generation: int = 1) -> int:
 async def comes_to(engine: Engine, workload_id: str, state: str) -> None:
     """Wait until an instance is in a state.
 
-    A busy dockerd may say "paused" again for a moment: when containerd's own event of a pause comes after the resume.
+    After a resume a busy dockerd may not say so at once.
     """
     while (await engine.inspect(workload_id, 1)).state != state:
         await asyncio.sleep(0.02)
